@@ -1,0 +1,148 @@
+"""What flows out of a pipeline: a label map on the source's grid, and the findings measured on it.
+
+The types are frozen and free of torch, MONAI and highdicom, so that the node may encode them without loading any model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from pipelines.geometry import Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A coded concept (PS3.3 section 8): value, coding scheme designator, meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Volume:
+    """One series as an array in modality units, with its place in the patient.
+
+    Attributes
+    ----------
+    array : ndarray, shape (slice, row, column), float32
+        Modality units: Hounsfield units for CT (PS3.3 C.11.1, Modality LUT applied).
+    grid : Grid
+        Index to patient coordinates.
+    headers : tuple of Dataset
+        The data set of each slice without its pixels, in slice order: what an encoder copies identity from.
+    series_instance_uid : str
+        The series that was read.
+    """
+
+    array: NDArray[np.float32]
+    grid: Grid
+    headers: tuple[Dataset, ...]
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelMap:
+    """One integer label per voxel, on the grid of the source series.
+
+    Attributes
+    ----------
+    array : ndarray, shape (slice, row, column), uint8
+        0 is background; every other value is a label that the pipeline declares.
+    grid : Grid
+        The source volume's own grid, the same object.
+    """
+
+    array: NDArray[np.uint8]
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One number with its coded name and UCUM unit (TID 300 "Measurement", PS3.16)."""
+
+    name: Code
+    value: float
+    unit: Code
+    derivation: Code | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One measurement group: what a label stands for, and what was measured on it (TID 1411, PS3.16).
+
+    Attributes
+    ----------
+    label : int
+        The label's integer in the LabelMap.
+    name : str
+        For people: "Left lung".
+    category, type : Code
+        Segmented property category and type (CID 7150, CID 7151 and their children).
+    laterality : Code or None
+        Segmented property type modifier, (7771000, SCT, "Left") for example.
+    rgb : tuple of int
+        Recommended display colour, 0 to 255 each.
+    measurements : tuple of Measurement
+        In the order of the pipeline's declaration.
+    """
+
+    label: int
+    name: str
+    category: Code
+    type: Code
+    laterality: Code | None
+    rgb: tuple[int, int, int]
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The identity of a model, as every object that it produced must state it.
+
+    Attributes
+    ----------
+    name, version, manufacturer : str
+        As in the bundle's metadata.json and pipeline.toml.
+    digest : str
+        sha256 (hexadecimal) over the bundle's files and the overrides in pipeline.toml: change anything, and it is another model.
+    """
+
+    name: str
+    version: str
+    manufacturer: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inference:
+    """Everything that one run of a pipeline on one series produced.
+
+    Attributes
+    ----------
+    device : str
+        Where the model ran: ``cpu`` or ``cuda:0 (NVIDIA ...)``.
+    seconds : dict of str to float
+        Wall time of each stage: read, preprocess, network, postprocess, measure.
+    """
+
+    pipeline: str
+    model: Model
+    volume: Volume
+    label_map: LabelMap
+    findings: tuple[Finding, ...]
+    device: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFiles:
+    """The files of one series, as the runner is given them."""
+
+    series_instance_uid: str
+    paths: tuple[Path, ...]

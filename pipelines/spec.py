@@ -1,0 +1,163 @@
+"""pipeline.toml: one pipeline as a declaration.
+
+A pipeline binds a bundle in ``models/`` to the series that it takes, the labels that it gives and the numbers that are
+measured on them. There is no Python in it, and nothing in it is optional by accident: an unknown key is a fault.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import BundleContract
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
+
+
+class Declaration(BaseModel):
+    """Base of every table in pipeline.toml: frozen, and unknown keys are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Span(Declaration):
+    """A closed interval."""
+
+    min: float
+    max: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Span:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.min <= value <= self.max
+
+    def __str__(self) -> str:
+        return f"{self.min:g} to {self.max:g}"
+
+
+class Concept(Declaration):
+    """A coded concept; the scheme is SCT (SNOMED CT), DCM or UCUM."""
+
+    value: Annotated[str, Field(min_length=1, max_length=16)]
+    scheme: Literal["SCT", "DCM", "UCUM"]
+    meaning: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class SeriesRule(Declaration):
+    """Which series of a complete study the pipeline takes.
+
+    Empty lists and absent spans are rules that always hold.
+    """
+
+    modality: tuple[str, ...]
+    sop_class_uid: tuple[str, ...] = ()
+    image_type_all: tuple[str, ...] = ()
+    image_type_none: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    orientation: Literal["axial", "coronal", "sagittal", "any"] = "any"
+    instances: Span = Span(min=1, max=100_000)
+    slice_thickness_mm: Span | None = None
+    description_pattern: str = ""
+    choose: Literal["thinnest", "most_instances", "all"] = "thinnest"
+
+
+class Limits(Declaration):
+    """What the volume must be before the model sees it."""
+
+    slice_spacing_mm: Span
+    pixel_spacing_mm: Span
+    coverage_mm: Span
+    max_voxels: int
+    seconds: Annotated[int, Field(gt=0)]
+
+
+class Label(Declaration):
+    """What one integer of the bundle's output stands for."""
+
+    value: Annotated[int, Field(ge=1, le=255)]
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    category: Concept
+    type: Concept
+    laterality: Concept | None = None
+    rgb: tuple[Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]]
+    required: bool = False
+
+
+class MeasurementRule(Declaration):
+    """One number to measure on each label."""
+
+    kind: Literal["volume_ml", "mean", "percent_below"]
+    threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _threshold_where_needed(self) -> MeasurementRule:
+        if (self.kind == "percent_below") != (self.threshold is not None):
+            raise ValueError("threshold belongs to percent_below, and only there")
+        return self
+
+
+class Plausible(Declaration):
+    """What a true result looks like; outside of it nothing is reported."""
+
+    total_volume_ml: Span | None = None
+    label_volume_ml: Span | None = None
+    label_extent_mm: Span | None = None
+
+
+class Outputs(Declaration):
+    """Which objects are made."""
+
+    segmentation: Literal["binary"] = "binary"
+    report: Literal["tid1500"] = "tid1500"
+
+
+class Pipeline(Declaration):
+    """One pipeline.toml."""
+
+    name: Name
+    title: Annotated[str, Field(min_length=1, max_length=24)]
+    bundle: Name
+    intended_use: Annotated[str, Field(min_length=1)]
+    series: SeriesRule
+    limits: Limits
+    labels: Annotated[tuple[Label, ...], Field(min_length=1)]
+    measurements: tuple[MeasurementRule, ...]
+    plausible: Plausible = Plausible()
+    outputs: Outputs = Outputs()
+    overrides: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _each_label_once(self) -> Pipeline:
+        values = [label.value for label in self.labels]
+        if len(set(values)) != len(values):
+            raise ValueError("two labels have the same value")
+        return self
+
+
+def read_pipeline(path: Path) -> Pipeline:
+    """Read one pipeline.toml.
+
+    Raises
+    ------
+    BundleContract
+        With every fault in the file, each with its key.
+    """
+    try:
+        pipeline = Pipeline.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BundleContract(f"{path} cannot be read: {error.strerror}.", reason="unreadable") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BundleContract(f"{path} is not TOML: {error}.", reason="syntax") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise BundleContract(f"{path} has faults: {faults}.", reason="declaration") from error
+    if pipeline.name != path.parent.name:
+        raise BundleContract(f"{path} calls itself {pipeline.name!r}; name it as its folder.", reason="name")
+    return pipeline
