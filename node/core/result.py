@@ -1,0 +1,56 @@
+"""What goes out: encoded objects, and what of them is owed to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ObjectKind = Literal["SEG", "SR"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """Who we are, as our objects state it (General Equipment Module, PS3.3 C.7.5.1)."""
+
+    manufacturer: str
+    model_name: str
+    software_version: str
+    serial_number: str
+    institution_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodedObject:
+    """One DICOM object that we made, as the bytes of a Part 10 file.
+
+    It is encoded once, stored, and always sent from the same file: one UID never names two contents.
+    """
+
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An encoded object that lies in the spool."""
+
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One stored object owed to one destination."""
+
+    job_id: str
+    destination: str
+    object: StoredObject
+    state: str
+    attempt: int
