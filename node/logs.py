@@ -1,0 +1,51 @@
+"""Logs are text for operators: events with names, never a patient's name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal
+
+import structlog
+
+#: Keys that would name a person. They have no business in an event; the processor drops them should one slip in.
+_PERSONAL = frozenset({"patient_name", "PatientName", "patient_id", "PatientID", "birth_date", "PatientBirthDate"})
+
+
+def _drop_personal(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key: value for key, value in event.items() if key not in _PERSONAL}
+
+
+def configure_logs(level: str, style: Literal["console", "json"], role: str) -> None:
+    """Send everything, ours and the libraries', to standard error in one form.
+
+    The libraries are kept at warnings: pynetdicom's debug output prints data sets, and those name patients.
+    """
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _drop_personal,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if style == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[*processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=processors, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("node").setLevel(level.upper())
+    logging.getLogger("dbos").setLevel(logging.ERROR)
+    structlog.contextvars.bind_contextvars(role=role)
