@@ -1,0 +1,98 @@
+"""DICOM files of one series -> one Volume in patient coordinates, or a refusal with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from pipelines.errors import GeometryError, IdentityConflict, UnsupportedPixelData
+from pipelines.pixels import read_slice, rescale_of
+from pipelines.result import SeriesFiles, Volume
+from pipelines.stacking import stack
+
+#: What every instance of one series must have, and have alike.
+IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
+    """Read the data set of each file, up to its pixels.
+
+    Raises
+    ------
+    UnsupportedPixelData
+        reason ``unreadable``: a file is not DICOM, or ends before its time.
+    """
+    headers = []
+    for path in paths:
+        try:
+            headers.append(dcmread(path, stop_before_pixels=True))
+        except (InvalidDicomError, EOFError, OSError) as error:
+            raise UnsupportedPixelData(f"A file cannot be read as DICOM ({type(error).__name__}).", reason="unreadable") from error
+    return tuple(headers)
+
+
+def read_volume(files: SeriesFiles) -> Volume:
+    """Read one series into one array.
+
+    Headers are judged before any pixel is decoded, so that a refusal costs little.
+
+    Parameters
+    ----------
+    files : SeriesFiles
+        Files in any order; every one must belong to the series.
+
+    Returns
+    -------
+    Volume
+        Array (slice, row, column), float32, modality units; slices ordered along the normal of Image Orientation (Patient).
+
+    Raises
+    ------
+    IdentityConflict
+        reason ``missing`` or ``mixed``.
+    GeometryError
+        See `pipelines.stacking.stack`.
+    UnsupportedPixelData
+        See `pipelines.pixels.read_slice`.
+    """
+    headers = read_headers(files.paths)
+    if not headers:
+        raise GeometryError("The series has no instances.", reason="too_few")
+    check_identity(headers, files.series_instance_uid)
+    order, grid = stack(headers)
+    for header in headers:
+        rescale_of(header)
+    array = np.empty(grid.shape, dtype=np.float32)
+    for place, index in enumerate(order):
+        read_slice(files.paths[index], array[place])
+    return Volume(
+        array=array,
+        grid=grid,
+        headers=tuple(headers[index] for index in order),
+        series_instance_uid=files.series_instance_uid,
+    )
+
+
+def check_identity(headers: Sequence[Dataset], series_instance_uid: str) -> None:
+    """Require one patient, one study and one series: identity is compared, never edited.
+
+    Patient ID may be empty in DICOM (Type 2, PS3.3 C.7.1.1), but a result without it could not be filed to a patient.
+
+    Raises
+    ------
+    IdentityConflict
+        reason ``missing`` or ``mixed``; the sentence names the attribute, never its value.
+    """
+    for keyword in (*IDENTITY, "SOPInstanceUID"):
+        if not all(str(header.get(keyword) or "").strip() for header in headers):
+            raise IdentityConflict(f"{keyword} is missing or empty in the series; a result could not be filed.", reason="missing")
+    for keyword in IDENTITY:
+        if len({str(header[keyword].value) for header in headers}) > 1:
+            raise IdentityConflict(f"{keyword} differs between instances of one series.", reason="mixed")
+    if str(headers[0].SeriesInstanceUID) != series_instance_uid:
+        raise IdentityConflict("SeriesInstanceUID is not that of the series that was asked for.", reason="mixed")
