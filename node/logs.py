@@ -16,6 +16,14 @@ def _drop_personal(_logger: Any, _method: str, event: structlog.typing.EventDict
     return {key: value for key, value in event.items() if key not in _PERSONAL}
 
 
+def _name_role(role: str) -> structlog.typing.Processor:
+    def name_role(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["role"] = role
+        return event
+
+    return name_role
+
+
 def configure_logs(level: str, style: Literal["console", "json"], role: str) -> None:
     """Send everything, ours and the libraries', to standard error in one form.
 
@@ -23,6 +31,7 @@ def configure_logs(level: str, style: Literal["console", "json"], role: str) -> 
     """
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name_role(role),
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -48,4 +57,3 @@ def configure_logs(level: str, style: Literal["console", "json"], role: str) -> 
     root.setLevel(logging.WARNING)
     logging.getLogger("node").setLevel(level.upper())
     logging.getLogger("dbos").setLevel(logging.ERROR)
-    structlog.contextvars.bind_contextvars(role=role)

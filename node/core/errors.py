@@ -12,6 +12,7 @@ raise it; it is re-exported here. The upper half is what can be wrong around the
       EncodeError      fail       our object would be wrong: nothing is sent
       DeliveryError               PeerUnavailable retry, PeerRefused refuse
       StorageError     retry      the spool or the ledger cannot be written
+      StateError       fail       something was asked of a study, a job or a delivery that its state does not allow
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ __all__ = [
     "PeerRefused",
     "PeerUnavailable",
     "RefusedByUs",
+    "StateError",
     "StorageError",
     "TimedOut",
     "UnsupportedPixelData",
@@ -153,3 +155,10 @@ class StorageError(CodedError):
 
     code = "STORAGE"
     verdict = Verdict.RETRY
+
+
+class StateError(CodedError):
+    """Something was asked of a study, a job or a delivery that its state does not allow."""
+
+    code = "STATE"
+    verdict = Verdict.FAIL

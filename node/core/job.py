@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Literal
 
 from node.core.uids import derive_uid, derive_uuid
 
@@ -57,3 +58,60 @@ class Job:
     def derive_uid(self, kind: str, *more: str) -> str:
         """Derive the UID of something that this job makes, ``derive_uid("SEG", "series")`` for example."""
         return derive_uid(*self.key, kind, *more)
+
+
+WorkKind = Literal["infer", "deliver"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One row of the work table: a job for the worker, or a parcel (a job's objects for one destination) for the courier.
+
+    Attributes
+    ----------
+    id : str
+        The job's id; for a parcel with the destination behind it.
+    attempt : int
+        From 1; how often it was tried and came to an end.
+    dispatch : int
+        From 1; how often it was handed to the engine, rescues included.
+    crashes : int
+        Claims that never came to an end, this one included.
+    """
+
+    id: str
+    kind: WorkKind
+    job_id: str
+    job: Job
+    destination: str | None
+    priority: int
+    attempt: int
+    dispatch: int
+    crashes: int
+
+    @property
+    def noun(self) -> str:
+        """What it is called in the audit log."""
+        return noun_of(self.kind)
+
+
+def noun_of(kind: WorkKind) -> str:
+    """Name a kind of work as the audit log does."""
+    return "job" if kind == "infer" else "parcel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What the work engine is given: which work, how urgent, when."""
+
+    work_id: str
+    kind: WorkKind
+    dispatch: int
+    priority: int
+    partition: str | None = None
+    delay_s: float = 0.0
+
+    @property
+    def workflow_id(self) -> str:
+        """The engine's key: the same hand-over is entered once, however often it is asked for."""
+        return f"{self.work_id}:{self.dispatch}"

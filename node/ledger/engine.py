@@ -1,0 +1,160 @@
+"""Opening the ledger: SQLite for one machine, PostgreSQL for several, the same code above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import sqlalchemy as sa
+import tenacity
+from sqlalchemy import event
+from sqlalchemy.engine.url import make_url
+
+from node.core.errors import StorageError
+
+Transaction: TypeAlias = sa.Connection
+T = TypeVar("T")
+
+#: One lock for everyone who writes the audit chain: "RADN" as a number.
+_CHAIN_LOCK = 0x5241444E
+
+
+def normalise_url(url: str) -> str:
+    """Name the driver, so that the same URL works for us and for the work engine."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return parsed.render_as_string(hide_password=False)
+
+
+def open_engine(url: str, *, pool_size: int = 10) -> sa.Engine:
+    """Open ``url`` with the durability that the node promises.
+
+    SQLite is put into WAL mode with synchronous=FULL: a commit is on disk when it returns.
+    """
+    url = normalise_url(url)
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=pool_size, max_overflow=pool_size)
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, pool_size=pool_size, max_overflow=pool_size)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late, after the first read; ours is in _begin_sqlite
+    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+class Ledger:
+    """The door to the database.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///path`` or ``postgresql://user:password@host/name``.
+    actor : str
+        Who is written into the audit rows made through this door, ``listen@host`` for example.
+    """
+
+    def __init__(self, url: str, actor: str) -> None:
+        self.url = normalise_url(url)
+        self.actor = actor
+        self._engine = open_engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the ledger is a file on this machine."""
+        return self.url.startswith("sqlite")
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """One transaction of the only writer.
+
+        Writers take turns: SQLite knows no other way, and on PostgreSQL the hash chain of the audit log has one end. The lock is
+        taken first, so that two writers can never wait for each other's rows.
+
+        Raises
+        ------
+        StorageError
+            If the database cannot be reached or written.
+        """
+        try:
+            with self._engine.begin() as tx:
+                if not self.is_sqlite:
+                    tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_CHAIN_LOCK)))
+                tx.info["actor"] = self.actor
+                yield tx
+        except sa.exc.DBAPIError as error:
+            raise _unreachable(error) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """One consistent view, which holds nobody up."""
+        try:
+            with self._engine.connect().execution_options(reads_only=True) as tx:
+                yield tx
+        except sa.exc.DBAPIError as error:
+            raise _unreachable(error) from error
+
+    @contextmanager
+    def beating(self) -> Iterator[Transaction]:
+        """One short transaction that writes no audit row: leases are renewed through it, and need not wait for the chain."""
+        try:
+            with self._engine.begin() as tx:
+                yield tx
+        except sa.exc.DBAPIError as error:
+            raise _unreachable(error) from error
+
+    def write(self, change: Callable[[Transaction], T], *, patience_s: float = 300.0) -> T:
+        """Run ``change`` in one transaction, again if the database was away.
+
+        The answer to a COMMIT can be lost, so ``change`` may run twice: it must find what it has done already.
+
+        Raises
+        ------
+        StorageError
+            If the database stayed away for ``patience_s`` seconds.
+        """
+        patient = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StorageError),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+            stop=tenacity.stop_after_delay(patience_s),
+            reraise=True,
+        )
+        for attempt in patient:
+            with attempt, self.writing() as tx:
+                result = change(tx)
+        return result
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self._engine.dispose()
+
+
+def _unreachable(error: sa.exc.DBAPIError) -> StorageError:
+    if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
+        # A fault in the node, not in the database; the statement's parameters may hold identities and stay out of the sentence.
+        raise error
+    return StorageError(f"The database does not answer ({type(error.orig).__name__}); it will be tried again.", reason="database")
+
+
+def database_now(tx: Transaction) -> datetime:
+    """Read the database's clock: the one clock that every machine of a node shares."""
+    if tx.dialect.name == "sqlite":
+        text = tx.exec_driver_sql("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").scalar_one()
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    now: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return now.astimezone(UTC)
