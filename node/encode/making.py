@@ -1,0 +1,139 @@
+"""What both objects of one job are made from: identifiers, dates and the segments that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code as CodedValue
+
+from node.core.errors import EncodeError, IdentityConflict
+from node.core.job import Job
+from node.core.result import Equipment
+from node.core.uids import derive_uid
+from pipelines.result import Code, Finding, Inference, Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One finding that has voxels, as both objects name it.
+
+    Attributes
+    ----------
+    number : int
+        Segment Number (0062,0004), from 1 without gaps.
+    tracking_uid : str
+        Tracking UID (0062,0021) of the segment and (112040, DCM) of its measurement groups: the same value by
+        PS3.3 Table C.8.20-4.
+    """
+
+    number: int
+    finding: Finding
+    tracking_uid: str
+
+    @property
+    def tracking_id(self) -> str:
+        """Tracking ID (0062,0020), for people."""
+        return self.finding.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Making:
+    """One act of encoding: what was found, for which job, on which node, under which title."""
+
+    inference: Inference
+    job: Job
+    equipment: Equipment
+    title: str
+
+    @property
+    def model(self) -> Model:
+        """The model that both objects name."""
+        return self.inference.model
+
+    @property
+    def header(self) -> Dataset:
+        """The source instance from which patient and study are copied: the first in slice order."""
+        return self.inference.volume.headers[0]
+
+    @property
+    def made_at(self) -> datetime:
+        """When the objects say that they were made: when the job was queued, in the source's own time zone if it states one."""
+        return to_source_zone(self.job.queued_at, self.header)
+
+    def segments(self) -> tuple[Segment, ...]:
+        """List the findings that have voxels, in the pipeline's order.
+
+        Raises
+        ------
+        EncodeError
+            When the label map holds a label that no finding stands for, or no voxel of any finding.
+        """
+        counts = np.bincount(self.inference.label_map.array.ravel(), minlength=256)
+        present = [finding for finding in self.inference.findings if counts[finding.label] > 0]
+        strange = set(np.flatnonzero(counts).tolist()) - {0} - {finding.label for finding in present}
+        if strange:
+            raise EncodeError(f"The label map holds labels that no finding stands for: {sorted(strange)}.", reason="unknown_label")
+        if not present:
+            raise EncodeError("No finding has a voxel: there is nothing to segment or to measure.", reason="empty")
+        return tuple(
+            Segment(number=number, finding=finding, tracking_uid=tracking_uid(self.job, finding))
+            for number, finding in enumerate(present, start=1)
+        )
+
+
+def tracking_uid(job: Job, finding: Finding) -> str:
+    """Derive the identifier that ties a segment to its measurements."""
+    return job.derive_uid("tracking", str(finding.label))
+
+
+def device_uid(model: Model) -> str:
+    """Derive the Device UID (0018,1002) of a model: retrain it, and it is another device (IHE AIR section 6.5.3.1)."""
+    return derive_uid("model", model.digest)
+
+
+def coded(code: Code) -> CodedValue:
+    """Turn our concept into the one that pydicom and highdicom speak of."""
+    return CodedValue(code.value, code.scheme, code.meaning)
+
+
+def to_source_zone(moment: datetime, header: Dataset) -> datetime:
+    """Express ``moment`` in the time zone that the source states.
+
+    One Timezone Offset From UTC (0008,0201) governs every date and time of a data set (PS3.3 C.12.1), those that are copied
+    from the source as well as ours. Without that attribute, or with one that cannot be read, the moment stays as it is.
+    """
+    try:
+        text = str(header.get("TimezoneOffsetFromUTC", "") or "")
+        sign = {"+": 1, "-": -1}[text[:1]]
+        return moment.astimezone(timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))))
+    except (KeyError, ValueError):
+        return moment
+
+
+def check_source(inference: Inference, job: Job) -> None:
+    """Refuse a source from which no result could be filed. Identity is compared, never repaired.
+
+    Raises
+    ------
+    IdentityConflict
+        When an instance lacks its Study Instance UID or Patient ID, or belongs to another study or series than the job's.
+    EncodeError
+        When headers, grid and label map are not about the same slices.
+    """
+    headers, grid = inference.volume.headers, inference.label_map.grid
+    for keyword in ("StudyInstanceUID", "PatientID"):
+        if any(not header.get(keyword) for header in headers):
+            raise IdentityConflict(f"The source lacks {keyword}; a result of it could not be filed.", reason="missing")
+    if any(header.StudyInstanceUID != job.study_instance_uid for header in headers):
+        raise IdentityConflict("The source belongs to another study than the job.", reason="study")
+    if any(header.get("SeriesInstanceUID") not in job.series_instance_uids for header in headers):
+        raise IdentityConflict("The source belongs to another series than the job.", reason="series")
+    if inference.model.digest != job.model_digest:
+        raise EncodeError("The model that ran is not the one that the job names.", reason="model")
+    if tuple(header.get("SOPInstanceUID") for header in headers) != grid.sop_instance_uids:
+        raise EncodeError("The label map's slices are not the source's instances, in their order.", reason="slices")
+    if inference.label_map.array.shape != grid.shape or len(headers) != grid.shape[0]:
+        raise EncodeError("The label map has another shape than its grid.", reason="shape")
