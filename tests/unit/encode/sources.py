@@ -129,7 +129,7 @@ def make_lungs(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     Nothing in it is symmetric, so that no flip along any axis goes unnoticed; the first and the last slice are empty.
     """
     slices, rows, columns = shape
-    z, y, x = np.mgrid[0:1:slices * 1j, 0:1:rows * 1j, 0:1:columns * 1j]
+    z, y, x = np.mgrid[0 : 1 : slices * 1j, 0 : 1 : rows * 1j, 0 : 1 : columns * 1j]
     labels = np.zeros(shape, dtype=np.uint8)
     labels[((z - 0.45) / 0.4) ** 2 + ((y - 0.45) / 0.3) ** 2 + ((x - 0.25) / 0.16) ** 2 < 1] = 1
     labels[((z - 0.55) / 0.35) ** 2 + ((y - 0.55) / 0.25) ** 2 + ((x - 0.75) / 0.14) ** 2 < 1] = 2

@@ -1,0 +1,74 @@
+"""The last gate before an object leaves: the stored bytes are read again and compared with the source and the label map.
+
+No validator of DICOM notices a mask that is flipped, a frame that lies one slice off or a report that speaks of another
+segment; this does. What fails is never repaired: nothing is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from node.core.errors import EncodeError
+from node.core.job import Job
+from node.core.result import EncodedObject
+from node.encode.gate_identity import check_identity, check_marking, check_uids
+from node.encode.gate_report import check_document, check_evidence, check_groups
+from node.encode.gate_segmentation import check_grid, check_segments, check_voxels
+from pipelines.result import Inference
+
+Check = Callable[[Dataset], Iterator[str]]
+
+
+def inspect(objects: Sequence[EncodedObject], inference: Inference, job: Job) -> None:
+    """Prove that the objects of one job are what they should be, from their bytes alone.
+
+    Raises
+    ------
+    EncodeError
+        With every failure that was found.
+    """
+    failures = list(find_failures(objects, inference, job))
+    if failures:
+        raise EncodeError(f"The objects would be wrong, so none is sent: {'; '.join(failures)}.", reason="gate")
+
+
+def find_failures(objects: Sequence[EncodedObject], inference: Inference, job: Job) -> Iterator[str]:
+    """Find everything that is wrong with the objects of one job, each as a sentence that begins with the kind of object."""
+    datasets: dict[str, Dataset] = {}
+    for encoded in objects:
+        try:
+            datasets[encoded.kind] = dcmread(BytesIO(encoded.content))
+        except (InvalidDicomError, EOFError) as error:
+            yield f"{encoded.kind}: cannot be read again ({type(error).__name__})"
+    if [encoded.kind for encoded in objects] != ["SEG", "SR"] or len(datasets) != 2:
+        yield "not one SEG and one SR in this order"
+        return
+    for encoded in objects:
+        yield from _run(encoded.kind, _common_checks(encoded, inference, job), datasets[encoded.kind])
+    segmentation, report = datasets["SEG"], datasets["SR"]
+    yield from _run("SEG", [lambda seg: check_grid(seg, inference), lambda seg: check_segments(seg, inference, job)], segmentation)
+    yield from _run("SEG", [lambda seg: check_voxels(seg, inference)], segmentation)
+    yield from _run("SR", [lambda sr: check_document(sr, inference), lambda sr: check_evidence(sr, segmentation, inference)], report)
+    yield from _run("SR", [lambda sr: check_groups(sr, segmentation, inference, job)], report)
+
+
+def _common_checks(encoded: EncodedObject, inference: Inference, job: Job) -> list[Check]:
+    return [
+        lambda dataset: check_identity(dataset, inference),
+        lambda dataset: check_uids(dataset, encoded, inference, job),
+        lambda dataset: check_marking(dataset, inference, job),
+    ]
+
+
+def _run(kind: str, checks: Sequence[Check], dataset: Dataset) -> Iterator[str]:
+    """Run checks; one that stumbles over something missing or malformed has found a failure too."""
+    for check in checks:
+        try:
+            yield from [f"{kind}: {failure}" for failure in check(dataset)]
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            yield f"{kind}: cannot be inspected ({type(error).__name__}: {error})"

@@ -1,0 +1,130 @@
+"""What must be true of a stored Segmentation: it lies on the source's grid, and holds the label map, voxel by voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from node.core.job import Job
+from node.encode.frames import Frame, list_frames, unpack_frame
+from node.encode.making import tracking_uid
+from pipelines.result import Code, Finding, Inference
+
+#: Millimetres by which a stored position may differ from the source's: far less than any voxel, more than rounding to DS.
+TOLERANCE_MM = 1e-3
+TOLERANCE_COSINE = 1e-4
+
+
+def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
+    """Compare Frame of Reference, matrix, orientation and spacing with the source's headers and the label map's grid."""
+    headers, grid = inference.volume.headers, inference.label_map.grid
+    if any(segmentation.FrameOfReferenceUID != uid for uid in {grid.frame_of_reference_uid, *(h.FrameOfReferenceUID for h in headers)}):
+        yield "Frame of Reference UID is not the source's"
+    if any((segmentation.Rows, segmentation.Columns) != (header.Rows, header.Columns) for header in headers):
+        yield "Rows or Columns are not the source's"
+    if (segmentation.SegmentationType, segmentation.BitsAllocated) != ("BINARY", 1):
+        yield "it is not a binary segmentation"
+    references = segmentation.ReferencedSeriesSequence
+    referenced = {str(item.ReferencedSOPInstanceUID) for series in references for item in series.ReferencedInstanceSequence}
+    if [series.SeriesInstanceUID for series in references] != [headers[0].SeriesInstanceUID] or referenced != set(grid.sop_instance_uids):
+        yield "Referenced Series Sequence is not the source series"
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
+    cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
+    if any(not _near(cosines, header.ImageOrientationPatient, TOLERANCE_COSINE) for header in headers):
+        yield "Image Orientation (Patient) is not the source's"
+    measures = shared.PixelMeasuresSequence[0]
+    if any(not _near(measures.PixelSpacing, header.PixelSpacing, TOLERANCE_MM) for header in headers):
+        yield "Pixel Spacing is not the source's"
+    if not _near([measures.SpacingBetweenSlices], grid.spacing_mm[:1], TOLERANCE_MM):
+        yield "Spacing Between Slices is not the distance of the source's positions"
+    corners = [(grid.affine @ [index, 0, 0, 1])[:3] for index in range(grid.shape[0])]
+    # half a tenth of a millimetre: the grid is fitted through positions that scanners round
+    if any(not _near(corner, header.ImagePositionPatient, 0.05) for corner, header in zip(corners, headers, strict=True)):
+        yield "the label map's grid is not where the source's instances are"
+
+
+def check_segments(segmentation: Dataset, inference: Inference, job: Job) -> Iterator[str]:
+    """Compare each segment's meaning, side and provenance with the finding of the same tracking UID."""
+    present = _list_present(inference)
+    segments = list(segmentation.SegmentSequence)
+    if [int(segment.SegmentNumber) for segment in segments] != list(range(1, len(present) + 1)):
+        yield "segment numbers are not 1 to the number of findings"
+        return
+    for segment, finding in zip(segments, present, strict=True):
+        where = f"segment {segment.SegmentNumber}"
+        if (segment.TrackingUID, segment.TrackingID) != (tracking_uid(job, finding), finding.name):
+            yield f"{where}: its tracking identifier is not the finding's"
+        if segment.SegmentLabel != finding.name:
+            yield f"{where}: Segment Label is not the finding's name"
+        stated = _codes(segment, "SegmentedPropertyCategoryCodeSequence") + _codes(segment, "SegmentedPropertyTypeCodeSequence")
+        if stated != [_pair(finding.category), _pair(finding.type)]:
+            yield f"{where}: category or type is not the finding's"
+        sides = _codes(segment.SegmentedPropertyTypeCodeSequence[0], "SegmentedPropertyTypeModifierCodeSequence")
+        if sides != ([_pair(finding.laterality)] if finding.laterality else []):
+            yield f"{where}: laterality is not the finding's"
+        if len(segment.get("RecommendedDisplayCIELabValue", [])) != 3:
+            yield f"{where}: no display colour"
+        algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+        if (algorithm.AlgorithmName, algorithm.AlgorithmVersion) != (inference.model.name, inference.model.version):
+            yield f"{where}: the algorithm is not the model"
+        if segment.SegmentAlgorithmType != "AUTOMATIC":
+            yield f"{where}: Segment Algorithm Type is not AUTOMATIC"
+
+
+def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
+    """Compare the stored voxels with the label map: each frame by the source instance that it names, and none missing."""
+    grid = inference.label_map.grid
+    slices = {uid: index for index, uid in enumerate(grid.sop_instance_uids)}
+    labels = {number: finding.label for number, finding in enumerate(_list_present(inference), start=1)}
+    frames = list(list_frames(segmentation))
+    if len(frames) != int(segmentation.NumberOfFrames):
+        yield "Number of Frames is not the number of its descriptions"
+    if len(segmentation.PixelData) - -(-len(frames) * grid.shape[1] * grid.shape[2] // 8) not in {0, 1}:
+        yield "the length of the pixel data is not that of its frames"
+    seen: set[tuple[int, int]] = set()
+    for frame in frames:
+        index, label = slices.get(frame.source_uid), labels.get(frame.segment_number)
+        if index is None or label is None:
+            yield f"frame {frame.index + 1}: it names no source instance, or no segment, of this job"
+            continue
+        if (label, index) in seen:
+            yield f"frame {frame.index + 1}: this segment has a frame on this source instance already"
+        seen.add((label, index))
+        yield from _check_frame(segmentation, frame, inference, (label, index))
+    missing = {(label, index) for label in labels.values() for index in _slices_with(inference.label_map.array, label)} - seen
+    if missing:
+        yield f"{len(missing)} slices of the label map have no frame"
+
+
+def _check_frame(segmentation: Dataset, frame: Frame, inference: Inference, place: tuple[int, int]) -> Iterator[str]:
+    label, index = place
+    if frame.position is None:
+        yield f"frame {frame.index + 1}: it has no position"
+    elif not _near(frame.position, inference.volume.headers[index].ImagePositionPatient, TOLERANCE_MM):
+        yield f"frame {frame.index + 1}: its position is not its source instance's"
+    stored, meant = unpack_frame(segmentation, frame.index), inference.label_map.array[index] == label
+    if not np.array_equal(stored, meant):
+        yield f"frame {frame.index + 1}: {int((stored != meant).sum())} voxels differ from the label map"
+
+
+def _list_present(inference: Inference) -> list[Finding]:
+    return [finding for finding in inference.findings if (inference.label_map.array == finding.label).any()]
+
+
+def _slices_with(array: NDArray[np.uint8], label: int) -> list[int]:
+    return [int(index) for index in np.flatnonzero((array == label).any(axis=(1, 2)))]
+
+
+def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:
+    return [(str(code.CodeValue), str(code.CodingSchemeDesignator)) for code in item.get(keyword, [])]
+
+
+def _pair(code: Code) -> tuple[str, str]:
+    return code.value, code.scheme
+
+
+def _near(ours: object, theirs: object, tolerance: float) -> bool:
+    return bool(np.allclose(np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float), rtol=0.0, atol=tolerance))
