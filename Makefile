@@ -78,8 +78,8 @@ else \
   fi; \
   echo "installing $${packages[*]}"; \
   apt=("$${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0); \
-  { "$${apt[@]}" update && "$${apt[@]}" install --no-install-recommends "$${packages[@]}" >/dev/null; } \
-    || echo "apt-get could not install $${packages[*]}" >&2; \
+  said="$$("$${apt[@]}" update 2>&1 && "$${apt[@]}" install --no-install-recommends "$${packages[@]}" 2>&1)" \
+    || { tail -n 20 <<<"$$said"; echo "apt-get could not install $${packages[*]}"; } >&2; \
 fi
 endef
 
