@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any, Literal
 
 import structlog
@@ -56,4 +57,7 @@ def configure_logs(level: str, style: Literal["console", "json"], role: str) -> 
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("node").setLevel(level.upper())
-    logging.getLogger("dbos").setLevel(logging.ERROR)
+    # These two quote values of data sets in their warnings, and a value may be a name; what matters of it is in our own events.
+    for chatty in ("pydicom", "pynetdicom", "dbos"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module=r"pydicom|pynetdicom|highdicom")

@@ -54,3 +54,32 @@ class Delivery:
     object: StoredObject
     state: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A remote AE that is owed results."""
+
+    name: str
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of one object in one association.
+
+    Attributes
+    ----------
+    event : str
+        ``accept``, ``retry`` or ``refuse``: an event of the delivery's transition table.
+    dimse_status : int or None
+        The status of the C-STORE response; None when there was none.
+    sentence : str
+        For an operator.
+    """
+
+    event: Literal["accept", "retry", "refuse"]
+    dimse_status: int | None
+    sentence: str

@@ -29,13 +29,12 @@ STUDY: Transitions = MappingProxyType(
 WORK: Transitions = MappingProxyType(
     {
         ("queued", "claim"): "running",
-        ("running", "claim"): "running",  # its worker is dead or cut off, and another takes over
+        ("running", "rescue"): "queued",  # its worker is dead or cut off
+        ("queued", "rescue"): "queued",  # the engine lost the hand-over
         ("running", "finish"): "done",
         ("running", "retry"): "queued",
-        ("queued", "retry"): "queued",  # the engine lost the attempt before anyone claimed it
         ("running", "refuse"): "refused",
         ("running", "fail"): "failed",
-        ("queued", "fail"): "failed",
         ("refused", "replay"): "queued",
         ("failed", "replay"): "queued",
     }

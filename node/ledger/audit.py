@@ -51,7 +51,14 @@ def record(tx: Transaction, event: str, detail: Mapping[str, Any] | None = None,
     last = tx.execute(sa.select(schema.audit.c.n, schema.audit.c.hash).order_by(schema.audit.c.n.desc()).limit(1)).one_or_none()
     number, before = (last.n + 1, last.hash) if last else (1, _FIRST)
     at = database_now(tx)
-    row: dict[str, Any] = {"n": number, "at": at, "event": event, "actor": tx.info.get("actor", "unknown"), "detail": dict(detail or {}), **about}
+    row: dict[str, Any] = {
+        "n": number,
+        "at": at,
+        "event": event,
+        "actor": tx.info.get("actor", "unknown"),
+        "detail": dict(detail or {}),
+        **about,
+    }
     tx.execute(schema.audit.insert().values(**row, hash=_hash(before, row)))
     return at
 

@@ -70,7 +70,12 @@ def refuse(tx: Transaction, arrival: Arrival, code: str, sentence: str) -> None:
 
     The UID is stored only as far as it fits; a malformed one is evidence, not a key.
     """
-    detail = {"sentence": sentence, "sop_class_uid": arrival.sop_class_uid, "size": len(arrival.data_set), "calling_ae": arrival.peer.calling_ae}
+    detail = {
+        "sentence": sentence,
+        "sop_class_uid": arrival.sop_class_uid,
+        "size": len(arrival.data_set),
+        "calling_ae": arrival.peer.calling_ae,
+    }
     record(tx, "instance.refused", detail, association_id=arrival.association_id, sop_instance_uid=arrival.sop_instance_uid[:64], code=code)
 
 

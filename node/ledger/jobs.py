@@ -149,7 +149,9 @@ def try_again(tx: Transaction, work: Work, token: str, error: CodedError, delay_
     if state is None:
         return False
     detail = {"attempt": work.attempt, "sentence": error.sentence, "delay_s": round(delay_s, 1)}
-    record(tx, f"{work.noun}.retried", detail, code=error.full_code, **about(work))
+    subject = about(work)
+    subject["code"] = error.full_code
+    record(tx, f"{work.noun}.retried", detail, **subject)
     values = {"attempt": work.attempt + 1, "crashes": 0, "code": error.full_code, "reason": error.sentence}
     _hand_over_again(tx, work, follow(WORK, state, "retry"), values, delay_s, dispatch)
     return True
@@ -183,8 +185,10 @@ def still_ours(tx: Transaction, work: Work, token: str) -> str | None:
 
 def settled_by(tx: Transaction, work: Work, token: str) -> bool:
     """Whether ``token`` itself settled ``work`` already: the answer to its COMMIT was lost."""
-    row = tx.execute(sa.select(schema.work.c.state, schema.work.c.lease_token, schema.work.c.dispatch).where(schema.work.c.id == work.id)).one()
-    return row.lease_token == token and (row.state != "running" or row.dispatch > work.dispatch)
+    row = tx.execute(
+        sa.select(schema.work.c.state, schema.work.c.lease_token, schema.work.c.dispatch).where(schema.work.c.id == work.id)
+    ).one()
+    return bool(row.lease_token == token) and (row.state != "running" or row.dispatch > work.dispatch)
 
 
 def record_fenced(tx: Transaction, work: Work) -> datetime:
@@ -196,9 +200,7 @@ def _hand_over_again(tx: Transaction, work: Work, state: str, values: Mapping[st
     number = work.dispatch + 1
     update = schema.work.update().where(schema.work.c.id == work.id)
     tx.execute(update.values(state=state, dispatch=number, lease_until_at=None, **values))
-    ticket = Ticket(
-        work_id=work.id, kind=work.kind, dispatch=number, priority=work.priority, partition=work.destination, delay_s=delay_s
-    )
+    ticket = Ticket(work_id=work.id, kind=work.kind, dispatch=number, priority=work.priority, partition=work.destination, delay_s=delay_s)
     dispatch(tx, ticket)
 
 

@@ -64,9 +64,11 @@ def rescue(tx: Transaction, work: Work, seen_token: str | None, why: str, dispat
     """
     same_holder = schema.work.c.lease_token == seen_token if seen_token is not None else schema.work.c.lease_token.is_(None)
     mine = (schema.work.c.id == work.id) & (schema.work.c.dispatch == work.dispatch) & same_holder
-    unheld = (schema.work.c.lease_until_at.is_(None)) | (schema.work.c.lease_until_at < database_now(tx)) | sa.literal(why == "process gone")
+    unheld = (
+        (schema.work.c.lease_until_at.is_(None)) | (schema.work.c.lease_until_at < database_now(tx)) | sa.literal(why == "process gone")
+    )
     number = work.dispatch + 1
-    values = {"state": "queued", "dispatch": number, "lease_token": None, "lease_until_at": None}
+    values = {"state": follow(WORK, "running", "rescue"), "dispatch": number, "lease_token": None, "lease_until_at": None}
     open_states = schema.work.c.state.in_(("queued", "running"))
     if not tx.execute(schema.work.update().where(mine & unheld & open_states).values(**values)).rowcount:
         return False

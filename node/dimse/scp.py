@@ -1,0 +1,186 @@
+"""The listener: Verification and Storage SCP (PS3.4 Annexes A and B), on pynetdicom's association.
+
+Three roles that are never mixed: pynetdicom speaks the protocol, the callables of ``Station`` decide, and this module starts, stops and
+translates between them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import structlog
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+
+from node.core.errors import StorageError
+from node.core.study import Arrival, Peer
+from node.dimse.contexts import support_storage
+from node.dimse.status import PROCESSING_FAILURE
+
+log = structlog.get_logger(__name__)
+
+
+class Station(Protocol):
+    """What the listener needs from the station behind it."""
+
+    def receive(self, arrival: Arrival) -> int:
+        """Make an arrival durable; return the status of the C-STORE response."""
+
+    def open(self, association_id: str, peer: Peer) -> None:
+        """Note that an association was accepted."""
+
+    def reject(self, association_id: str, peer: Peer, reason: str) -> None:
+        """Note that an association was rejected."""
+
+    def close(self, association_id: str, peer: Peer, how: str, instances: int) -> None:
+        """Note that an association has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Who may come in, and how many at a time."""
+
+    host: str
+    port: int
+    ae_title: str
+    called_ae: frozenset[str]
+    calling_ae: frozenset[str]
+    unknown_storage: bool
+    max_associations: int
+    max_pdu: int
+    idle_s: float
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One association, from its request to its end."""
+
+    id: str
+    peer: Peer
+    instances: int = 0
+    how: str = "lost"
+
+
+class Listener:
+    """One Storage SCP on one port.
+
+    Parameters
+    ----------
+    door : Door
+        Who may come in.
+    station : Station
+        Who answers.
+    """
+
+    def __init__(self, door: Door, station: Station) -> None:
+        self._door, self._station = door, station
+        self._visits: dict[Association, _Visit] = {}
+        self._ae = AE(door.ae_title)
+        self._ae.require_called_aet = bool(door.called_ae)
+        self._ae.require_calling_aet = sorted(door.calling_ae)
+        self._ae.maximum_associations = door.max_associations
+        self._ae.maximum_pdu_size = door.max_pdu
+        self._ae.network_timeout = door.idle_s
+        self._ae.dimse_timeout = door.idle_s
+        self._ae.acse_timeout = min(30.0, door.idle_s)
+        support_storage(self._ae, unknown=door.unknown_storage)
+
+    def start(self) -> None:
+        """Open the port; when this returns, senders are answered.
+
+        Raises
+        ------
+        StorageError
+            If the port cannot be had.
+        """
+        handlers: list[tuple[evt.EventType, Callable[[evt.Event], object]]] = [
+            (evt.EVT_REQUESTED, self._on_requested),
+            (evt.EVT_ACCEPTED, self._on_accepted),
+            (evt.EVT_REJECTED, self._on_rejected),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_ABORTED, self._on_aborted),
+            (evt.EVT_CONN_CLOSE, self._on_closed),
+        ]
+        address = (self._door.host, self._door.port)
+        try:
+            self._ae.start_server(address, block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+        except OSError as error:
+            raise StorageError(f"Port {self._door.port} cannot be opened: {error.strerror}.", reason="port") from error
+        log.info("listener.opened", host=self._door.host, port=self._door.port, ae_title=self._door.ae_title)
+
+    def stop(self) -> None:
+        """Close the port and end what is open; an instance that was not answered yet was not accepted."""
+        self._ae.shutdown()
+
+    def is_receiving(self) -> bool:
+        """Whether any association is open."""
+        return bool(self._ae.active_associations)
+
+    def _on_requested(self, event: evt.Event) -> None:
+        request = event.assoc.requestor.primitive
+        called = str(request.called_ae_title).strip() if request else ""
+        peer = Peer(calling_ae=str(request.calling_ae_title).strip() if request else "", called_ae=called, address=event.assoc.requestor.address)
+        self._visits[event.assoc] = _Visit(id=str(uuid.uuid4()), peer=peer)
+        if called in self._door.called_ae:
+            # pynetdicom compares with one title only: let it be the one of ours that was called.
+            event.assoc.acceptor.ae_title = called
+
+    def _on_accepted(self, event: evt.Event) -> None:
+        visit = self._visits[event.assoc]
+        self._tell(lambda: self._station.open(visit.id, visit.peer))
+
+    def _on_rejected(self, event: evt.Event) -> None:
+        visit = self._visits[event.assoc]
+        visit.how = "rejected"
+        reason = self._why_rejected(visit.peer)
+        self._tell(lambda: self._station.reject(visit.id, visit.peer, reason))
+
+    def _why_rejected(self, peer: Peer) -> str:
+        if self._door.called_ae and peer.called_ae not in self._door.called_ae:
+            return "called AE title not recognised"
+        if self._door.calling_ae and peer.calling_ae not in self._door.calling_ae:
+            return "calling AE title not recognised"
+        return "too many associations"
+
+    def _on_store(self, event: evt.Event) -> int:
+        visit = self._visits[event.assoc]
+        request = cast(C_STORE, event.request)
+        arrival = Arrival(
+            peer=visit.peer,
+            association_id=visit.id,
+            sop_class_uid=str(request.AffectedSOPClassUID or ""),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID or ""),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            data_set=request.DataSet.getvalue() if request.DataSet else b"",
+        )
+        try:
+            status = self._station.receive(arrival)
+        except Exception:  # the boundary: whatever happened, the sender must not hear Success
+            log.exception("instance.crashed", association_id=visit.id, sop_instance_uid=arrival.sop_instance_uid)
+            return PROCESSING_FAILURE
+        visit.instances += status == 0
+        return status
+
+    def _on_released(self, event: evt.Event) -> None:
+        self._visits[event.assoc].how = "released"
+
+    def _on_aborted(self, event: evt.Event) -> None:
+        if event.assoc in self._visits:
+            self._visits[event.assoc].how = "aborted"
+
+    def _on_closed(self, event: evt.Event) -> None:
+        visit = self._visits.pop(event.assoc, None)
+        if visit is not None and visit.how != "rejected":
+            self._tell(lambda: self._station.close(visit.id, visit.peer, visit.how, visit.instances))
+
+    def _tell(self, note: Callable[[], None]) -> None:
+        """Write down what became of an association; the association itself does not depend on it."""
+        try:
+            note()
+        except StorageError as error:
+            log.warning("association.not_recorded", code=error.full_code, sentence=error.sentence)

@@ -1,0 +1,139 @@
+"""Sending: Verification and Storage SCU (PS3.4 Annexes A and B).
+
+Objects are sent from their files, byte for byte: nothing is decoded, so nothing can change on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE, _config, build_context
+from pynetdicom.association import Association
+
+from node.core.errors import PeerRefused, PeerUnavailable
+from node.core.result import Answer, Destination
+from node.dimse.contexts import VERIFICATION
+from node.dimse.status import judge
+
+#: At most this many presentation contexts fit into one association (PS3.8 section 9.3.2.2: odd numbers below 256).
+_MOST_CONTEXTS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One file to send, as its File Meta Information describes it."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who we are when we call, and how long we wait."""
+
+    ae_title: str
+    connect_s: float
+    answer_s: float
+
+
+def read_outgoing(path: Path) -> Outgoing | None:
+    """Read what is needed to send ``path``; None when it is not a DICOM file with its File Meta Information (PS3.10 section 7.1)."""
+    try:
+        meta = read_file_meta_info(path)
+    except (InvalidDicomError, EOFError):
+        return None
+    sop_class, instance, syntax = (str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
+    if not (sop_class and instance and syntax):
+        return None
+    return Outgoing(path=path, sop_class_uid=sop_class, sop_instance_uid=instance, transfer_syntax_uid=syntax)
+
+
+def verify(caller: Caller, peer: Destination) -> None:
+    """Send a C-ECHO.
+
+    Raises
+    ------
+    PeerUnavailable, PeerRefused
+        If the peer does not answer it with Success.
+    """
+    association = _associate(caller, peer, [(VERIFICATION, "1.2.840.10008.1.2")])
+    try:
+        status = association.send_c_echo()
+        if "Status" not in status or status.Status != 0:
+            raise PeerUnavailable(f"{peer.name} did not answer the C-ECHO with Success.", reason="echo")
+    finally:
+        association.release()
+
+
+def store(
+    caller: Caller, peer: Destination, files: Sequence[Outgoing], told: Callable[[str, Answer], None] = lambda _uid, _answer: None
+) -> dict[str, Answer]:
+    """Send ``files`` in one association and return what the peer said to each (SOP Instance UID -> answer).
+
+    A file that is not in the result was not reached: the association ended before it.
+
+    Parameters
+    ----------
+    told : callable, optional
+        Called after each answer, for progress.
+
+    Raises
+    ------
+    PeerUnavailable
+        If no association could be had, and trying again may help.
+    PeerRefused
+        If the peer rejected the association for good.
+    """
+    _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, undecoded; pynetdicom keeps this for the whole process
+    association = _associate(caller, peer, sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files}))
+    answers: dict[str, Answer] = {}
+    try:
+        for file in files:
+            if not association.is_established:
+                break
+            answers[file.sop_instance_uid] = _store_one(association, file)
+            told(file.sop_instance_uid, answers[file.sop_instance_uid])
+    finally:
+        if association.is_established:
+            association.release()
+    return answers
+
+
+def _store_one(association: Association, file: Outgoing) -> Answer:
+    try:
+        response = association.send_c_store(file.path)
+    except ValueError:
+        # No accepted presentation context for it: the association negotiation already said so.
+        refused = f"The destination does not accept SOP class {file.sop_class_uid} in transfer syntax {file.transfer_syntax_uid}."
+        return Answer(event="refuse", dimse_status=0x0122, sentence=refused)
+    except RuntimeError:
+        return judge(None)  # the association ended between the check and the sending
+    return judge(int(response.Status) if "Status" in response else None)
+
+
+def _associate(caller: Caller, peer: Destination, syntaxes: Iterable[tuple[str, str]]) -> Association:
+    ae = AE(caller.ae_title)
+    ae.connection_timeout = ae.acse_timeout = caller.connect_s
+    ae.dimse_timeout = ae.network_timeout = caller.answer_s
+    contexts = [build_context(sop_class, syntax) for sop_class, syntax in syntaxes][:_MOST_CONTEXTS]
+    association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072)
+    if association.is_established:
+        return association
+    if association.is_rejected:
+        reply = association.acceptor.primitive
+        said = f"{peer.name} rejected the association: {getattr(reply, 'reason_str', 'no reason given')}."
+        if getattr(reply, "result", 2) == 1:
+            raise PeerRefused(f"{said} Check the AE titles on both sides.", reason="rejected")
+        raise PeerUnavailable(said, reason="rejected")
+    if association.is_aborted and not association.rejected_contexts and association.acceptor.primitive is None:
+        raise PeerUnavailable(f"{peer.name} cannot be reached at {peer.host}:{peer.port}.", reason="no_connection")
+    if association.rejected_contexts:
+        wanted = ", ".join(sorted({str(context.abstract_syntax) for context in association.rejected_contexts}))
+        raise PeerRefused(f"{peer.name} accepts none of what we send ({wanted}).", reason="contexts")
+    raise PeerUnavailable(f"{peer.name} ended the association before it was established.", reason="aborted")

@@ -1,0 +1,99 @@
+"""Reading an arrival's identity once, without decoding anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+
+from node import __version__
+from node.core.errors import DoesNotMatch, NotUnderstood
+from node.core.study import Arrival
+from node.core.uids import derive_uid, is_valid_uid
+
+_IMPLEMENTATION_CLASS_UID = derive_uid("implementation")
+_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality", "SpecificCharacterSet"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What an arrival says about itself."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    patient_id: str
+    modality: str
+
+
+def file_meta(arrival: Arrival) -> bytes:
+    """Make the preamble, prefix and File Meta Information (PS3.10 section 7.1) that go before the data set in our file."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(arrival.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(arrival.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(arrival.transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(_IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"RADNODE_{__version__}"[:16]
+    buffer = DicomBytesIO()
+    buffer.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return buffer.getvalue()
+
+
+def read_header(arrival: Arrival, meta: bytes) -> Header:
+    """Read the identity of ``arrival`` and check it.
+
+    Raises
+    ------
+    NotUnderstood
+        If the data set cannot be read, or a UID is missing or malformed: without them no result could be filed.
+    DoesNotMatch
+        If the data set is another instance, or of another class, than the C-STORE command says (PS3.4 section B.2.3).
+    """
+    data_set = _parse(arrival, meta)
+    header = Header(
+        sop_class_uid=_text(data_set, "SOPClassUID"),
+        sop_instance_uid=_text(data_set, "SOPInstanceUID"),
+        series_instance_uid=_text(data_set, "SeriesInstanceUID"),
+        study_instance_uid=_text(data_set, "StudyInstanceUID"),
+        patient_id=_text(data_set, "PatientID"),
+        modality=_text(data_set, "Modality"),
+    )
+    for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid"):
+        value = getattr(header, name)
+        if not value:
+            raise NotUnderstood(f"The data set has no {_spoken(name)}; correct it at the sender.", reason="missing_identity")
+        if not is_valid_uid(value):
+            raise NotUnderstood(f"The {_spoken(name)} is no UID by PS3.5 section 9.1; correct it at the sender.", reason="malformed_uid")
+    if header.sop_instance_uid != arrival.sop_instance_uid or header.sop_class_uid != arrival.sop_class_uid:
+        raise DoesNotMatch("The data set has another SOP Class or Instance UID than the C-STORE command.", reason="command")
+    if len(header.patient_id) > 64 or len(header.modality) > 16:
+        raise NotUnderstood("Patient ID or Modality is longer than its VR allows (PS3.5 Table 6.2-1).", reason="too_long")
+    return header
+
+
+def _parse(arrival: Arrival, meta: bytes) -> Dataset:
+    try:
+        return dcmread(BytesIO(meta + arrival.data_set), stop_before_pixels=True, specific_tags=_TAGS)
+    except (ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, OSError, MemoryError) as error:
+        raise NotUnderstood(f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable") from error
+
+
+def _text(data_set: Dataset, keyword: str) -> str:
+    try:
+        value = data_set.get(keyword)
+    except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError) as error:
+        raise NotUnderstood(f"{keyword} cannot be read ({type(error).__name__}).", reason="unreadable") from error
+    return "" if value is None else str(value).strip().strip("\0")
+
+
+def _spoken(name: str) -> str:
+    return {"sop_class_uid": "SOP Class UID", "sop_instance_uid": "SOP Instance UID"}.get(name) or (
+        "Study Instance UID" if name.startswith("study") else "Series Instance UID"
+    )

@@ -1,0 +1,127 @@
+"""A complete study -> the jobs that it gives rise to, or for each pipeline the reasons why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from node.core.errors import CodedError, IdentityConflict, InputError, NoUsableSeries
+from node.core.study import Instance
+from pipelines.catalog import Catalog, Entry
+from pipelines.selection import SeriesFacts, facts_of, select
+from pipelines.series import read_headers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A pipeline takes these series."""
+
+    pipeline: str
+    model_digest: str
+    series_instance_uids: tuple[str, ...]
+    input_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTaken:
+    """A pipeline takes nothing of the study, and why: the verdict, and the reason for each series."""
+
+    pipeline: str
+    code: str
+    sentence: str
+    series: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """What every pipeline said to a study."""
+
+    taken: tuple[Taken, ...]
+    not_taken: tuple[NotTaken, ...]
+
+
+def route(instances: Sequence[Instance], paths: Mapping[str, Path], catalog: Catalog, enabled: Sequence[str]) -> Routing:
+    """Ask every enabled pipeline what it takes of a study.
+
+    Parameters
+    ----------
+    instances : sequence of Instance
+        All that the study holds at the revision in question.
+    paths : mapping
+        SOP Instance UID -> file.
+    catalog : Catalog
+        Which pipelines are available, and why the others are not.
+    """
+    taken: list[Taken] = []
+    not_taken: list[NotTaken] = []
+    series = {uid: tuple(found) for uid, found in groupby(_sorted(instances), key=lambda instance: instance.series_instance_uid)}
+    wanted = {modality for name in enabled if name in catalog.available for modality in catalog.available[name].pipeline.series.modality}
+    facts, unread = _read_facts(series, paths, wanted)
+    for name in enabled:
+        try:
+            _check(name, catalog, instances)
+            entry = catalog.available[name]
+            taken.extend(_ask(entry, facts, unread, series))
+        except _NothingTaken as nothing:
+            not_taken.append(NotTaken(pipeline=name, code=NoUsableSeries.code, sentence=str(nothing), series=nothing.reasons))
+        except CodedError as error:
+            not_taken.append(NotTaken(pipeline=name, code=error.full_code, sentence=error.sentence, series={}))
+    return Routing(taken=tuple(taken), not_taken=tuple(not_taken))
+
+
+class _NothingTaken(Exception):
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("No series of the study is what this pipeline takes.")
+        self.reasons = reasons
+
+
+def _check(name: str, catalog: Catalog, instances: Sequence[Instance]) -> None:
+    if name in catalog.unavailable:
+        raise catalog.unavailable[name]
+    if len({instance.patient_id for instance in instances}) > 1:
+        raise IdentityConflict("The study holds instances of more than one Patient ID; correct it at its source.", reason="mixed")
+
+
+def _read_facts(
+    series: Mapping[str, Sequence[Instance]], paths: Mapping[str, Path], modalities: Iterable[str]
+) -> tuple[list[SeriesFacts], dict[str, str]]:
+    """Read the headers of every series that some pipeline could want; the others need not be opened to know why not."""
+    facts: list[SeriesFacts] = []
+    unread: dict[str, str] = {}
+    wanted = frozenset(modalities)
+    for uid, members in series.items():
+        if not wanted & {member.modality for member in members}:
+            unread[uid] = f"modality: Modality is {members[0].modality or 'missing'}, wanted is {' or '.join(sorted(wanted)) or 'nothing'}."
+            continue
+        try:
+            facts.append(facts_of(read_headers(paths[member.sop_instance_uid] for member in members)))
+        except InputError as error:
+            unread[uid] = str(error)
+    return facts, unread
+
+
+def _ask(entry: Entry, facts: Sequence[SeriesFacts], unread: Mapping[str, str], series: Mapping[str, Sequence[Instance]]) -> list[Taken]:
+    selection = select(entry.pipeline.series, facts)
+    if not selection.chosen:
+        raise _NothingTaken({**unread, **{uid: f"{reason.code}: {reason.sentence}" for uid, reason in selection.reasons.items()}})
+    return [
+        Taken(
+            pipeline=entry.pipeline.name,
+            model_digest=entry.model.digest,
+            series_instance_uids=(uid,),
+            input_sha256=_digest(series[uid]),
+        )
+        for uid in selection.chosen
+    ]
+
+
+def _sorted(instances: Iterable[Instance]) -> list[Instance]:
+    return sorted(instances, key=lambda instance: (instance.series_instance_uid, instance.sop_instance_uid))
+
+
+def _digest(instances: Iterable[Instance]) -> str:
+    text = "\n".join(f"{instance.sop_instance_uid} {instance.sha256}" for instance in instances)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""The outbox: which object is owed to which destination, and what the destination answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from node.core.job import Work
+from node.core.result import Answer, Delivery, StoredObject
+from node.core.states import DELIVERY, follow
+from node.ledger import jobs, schema
+from node.ledger.audit import About, record
+from node.ledger.engine import Transaction
+
+_OBJECT_FIELDS = ("kind", "sop_class_uid", "sop_instance_uid", "series_instance_uid", "key", "sha256")
+
+
+def owe(tx: Transaction, work: Work, objects: Sequence[StoredObject], destinations: Sequence[str], dispatch: jobs.Dispatch) -> None:
+    """Owe every object of a finished job to every destination, one parcel for each; idempotent."""
+    for destination in destinations:
+        parcel_id = f"{work.job_id}:{destination}"
+        if jobs.find(tx, parcel_id) is not None:
+            continue
+        counts = {"attempt": 1, "dispatch": 1, "crashes": 0, "priority": work.priority}
+        parcel = Work(id=parcel_id, kind="deliver", job_id=work.job_id, job=work.job, destination=destination, **counts)
+        jobs.enter(tx, parcel, dispatch)
+        for stored in objects:
+            at = record(tx, "delivery.owed", {"kind": stored.kind, "sha256": stored.sha256}, **_about(parcel, stored))
+            row: dict[str, Any] = {name: getattr(stored, name) for name in _OBJECT_FIELDS}
+            row |= {"destination": destination, "work_id": parcel_id, "job_id": work.job_id, "state": "waiting", "owed_at": at}
+            tx.execute(schema.delivery.insert().values(**row))
+
+
+def unsent(tx: Transaction, parcel: Work) -> list[Delivery]:
+    """The objects of a parcel that the destination has not accepted yet, SEG before the SR that refers to it."""
+    table = schema.delivery
+    waiting = (table.c.work_id == parcel.id) & table.c.state.in_(("waiting", "sending"))
+    rows = tx.execute(sa.select(table).where(waiting).order_by(table.c.kind, table.c.sop_instance_uid)).mappings()
+    return [_delivery_of(dict(row)) for row in rows]
+
+
+def start(tx: Transaction, parcel: Work) -> list[Delivery]:
+    """Mark what is unsent of ``parcel`` as being sent, and return it."""
+    found = unsent(tx, parcel)
+    for delivery in found:
+        values = {"state": follow(DELIVERY, delivery.state, "send"), "attempts": schema.delivery.c.attempts + 1}
+        tx.execute(schema.delivery.update().where(_is(delivery)).values(**values))
+        record(tx, "delivery.started", {"attempt": delivery.attempt + 1}, **_about(parcel, delivery.object))
+    return found
+
+
+def answer(tx: Transaction, parcel: Work, answers: Mapping[str, Answer]) -> None:
+    """Write down what the destination said to each object (SOP Instance UID -> answer)."""
+    verb = {"accept": "sent", "retry": "postponed", "refuse": "refused"}
+    for delivery in unsent(tx, parcel):
+        said = answers.get(delivery.object.sop_instance_uid)
+        if said is None or (delivery.state == "waiting" and said.event != "refuse"):
+            continue
+        new = follow(DELIVERY, delivery.state, said.event)
+        status = None if said.dimse_status is None else f"0x{said.dimse_status:04X}"
+        at = record(tx, f"delivery.{verb[said.event]}", {"status": status, "sentence": said.sentence}, **_about(parcel, delivery.object))
+        values: dict[str, Any] = {"state": new, "dimse_status": said.dimse_status, "reason": said.sentence}
+        if new == "sent":
+            values["sent_at"] = at
+        tx.execute(schema.delivery.update().where(_is(delivery)).values(**values))
+
+
+def give_up(tx: Transaction, parcel: Work, sentence: str) -> None:
+    """Park whatever of ``parcel`` was not accepted, with the reason."""
+    refusal = Answer(event="refuse", dimse_status=None, sentence=sentence)
+    answer(tx, parcel, {delivery.object.sop_instance_uid: refusal for delivery in unsent(tx, parcel)})
+
+
+def replay(tx: Transaction, parcel: Work) -> None:
+    """Take the refused objects of a replayed parcel up again."""
+    mine = (schema.delivery.c.work_id == parcel.id) & (schema.delivery.c.state == "refused")
+    values = {"state": follow(DELIVERY, "refused", "replay"), "reason": None, "dimse_status": None}
+    tx.execute(schema.delivery.update().where(mine).values(**values))
+
+
+def _delivery_of(row: Mapping[str, Any]) -> Delivery:
+    stored = StoredObject(**{name: row[name] for name in _OBJECT_FIELDS})
+    return Delivery(job_id=row["job_id"], destination=row["destination"], object=stored, state=row["state"], attempt=row["attempts"])
+
+
+def _is(delivery: Delivery) -> sa.ColumnElement[bool]:
+    table = schema.delivery
+    return (table.c.sop_instance_uid == delivery.object.sop_instance_uid) & (table.c.destination == delivery.destination)
+
+
+def _about(parcel: Work, stored: StoredObject) -> About:
+    found = jobs.about(parcel)
+    found["sop_instance_uid"] = stored.sop_instance_uid
+    found["series_instance_uid"] = stored.series_instance_uid
+    return found

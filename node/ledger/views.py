@@ -1,0 +1,99 @@
+"""What people ask the ledger: counts, and the history of one study. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from node.ledger import schema
+from node.ledger.engine import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One row of the audit log."""
+
+    n: int
+    at: datetime
+    event: str
+    actor: str
+    association_id: str | None
+    study_instance_uid: str | None
+    revision: int | None
+    series_instance_uid: str | None
+    sop_instance_uid: str | None
+    work_id: str | None
+    destination: str | None
+    code: str | None
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something that an operator should look at."""
+
+    work_id: str
+    kind: str
+    state: str
+    study_instance_uid: str
+    code: str | None
+    reason: str | None
+
+
+def history(tx: Transaction, uid: str) -> list[AuditRow]:
+    """Every audit row on a study, series or instance, or on an association, with the associations that brought it, in order."""
+    table = schema.audit
+    columns = [table.c[name] for name in AuditRow.__dataclass_fields__]
+    direct = sa.or_(
+        *(table.c[name] == uid for name in ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "association_id", "work_id"))
+    )
+    brought_by = sa.select(table.c.association_id).where(direct, table.c.association_id.is_not(None)).distinct()
+    by_association = table.c.association_id.in_(brought_by) & table.c.event.like("association.%")
+    rows = tx.execute(sa.select(*columns).where(direct | by_association).order_by(table.c.n)).mappings()
+    return [AuditRow(**row) for row in rows]
+
+
+def since(tx: Transaction, n: int) -> list[AuditRow]:
+    """Every audit row after number ``n``, in order."""
+    columns = [schema.audit.c[name] for name in AuditRow.__dataclass_fields__]
+    rows = tx.execute(sa.select(*columns).where(schema.audit.c.n > n).order_by(schema.audit.c.n)).mappings()
+    return [AuditRow(**row) for row in rows]
+
+
+def counts(tx: Transaction) -> dict[str, dict[str, int]]:
+    """How many studies, jobs, parcels and deliveries are in which state, and how many instances are held."""
+    found: dict[str, dict[str, int]] = {
+        "instance": {"held": tx.execute(sa.select(sa.func.count()).select_from(schema.instance)).scalar_one()}
+    }
+    for name, table in (("study", schema.study), ("delivery", schema.delivery)):
+        rows = tx.execute(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
+        found[name] = {state: count for state, count in rows}
+    for kind, noun in (("infer", "job"), ("deliver", "parcel")):
+        rows = tx.execute(sa.select(schema.work.c.state, sa.func.count()).where(schema.work.c.kind == kind).group_by(schema.work.c.state))
+        found[noun] = {state: count for state, count in rows}
+    return found
+
+
+def troubles(tx: Transaction, *, most: int = 20) -> list[Trouble]:
+    """The latest work that ended without a result, or waits after a failure."""
+    table = schema.work
+    columns = [table.c["id"].label("work_id"), *(table.c[name] for name in ("kind", "state", "study_instance_uid", "code", "reason"))]
+    bad = table.c.state.in_(("refused", "failed")) | (table.c.state.in_(("queued", "running")) & table.c.reason.is_not(None))
+    rows = tx.execute(sa.select(*columns).where(bad).order_by(table.c.queued_at.desc()).limit(most)).mappings()
+    return [Trouble(**row) for row in rows]
+
+
+def is_at_rest(tx: Transaction) -> bool:
+    """Whether nothing is open, queued, running or being sent."""
+    open_studies = sa.select(sa.func.count()).where(schema.study.c.state.in_(("open", "complete")))
+    open_work = sa.select(sa.func.count()).where(schema.work.c.state.in_(("queued", "running")))
+    return not tx.execute(open_studies).scalar_one() and not tx.execute(open_work).scalar_one()
+
+
+def all_rows(tx: Transaction, table: str) -> list[dict[str, Any]]:
+    """Every row of one of the five tables, for those who check the whole ledger."""
+    return [dict(row) for row in tx.execute(sa.select(schema.metadata.tables[table])).mappings()]

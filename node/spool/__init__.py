@@ -1,0 +1,1 @@
+"""Bytes at rest, behind put_atomic, settle, path, list and delete."""
