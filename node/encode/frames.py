@@ -37,17 +37,22 @@ class Frame:
 
 
 def list_frames(segmentation: Dataset) -> Iterator[Frame]:
-    """List the frames in the order in which they are stored."""
+    """List the frames in the order in which they are stored.
+
+    A functional group that is the same for all frames may stand among the shared ones (PS3.3 C.7.6.16.1.1).
+    """
+    shared = segmentation.SharedFunctionalGroupsSequence[0]
     for index, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence):
         sources = {
             str(image.ReferencedSOPInstanceUID)
             for derivation in groups.get("DerivationImageSequence", [])
             for image in derivation.get("SourceImageSequence", [])
         }
-        planes = groups.get("PlanePositionSequence")
+        planes = groups.get("PlanePositionSequence") or shared.get("PlanePositionSequence")
+        segments = groups.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
         yield Frame(
             index=index,
-            segment_number=int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber),
+            segment_number=int(segments[0].ReferencedSegmentNumber),
             source_uid=sources.pop() if len(sources) == 1 else "",
             position=tuple(float(value) for value in planes[0].ImagePositionPatient) if planes else None,
         )

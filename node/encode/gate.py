@@ -69,6 +69,7 @@ def _run(kind: str, checks: Sequence[Check], dataset: Dataset) -> Iterator[str]:
     """Run checks; one that stumbles over something missing or malformed has found a failure too."""
     for check in checks:
         try:
-            yield from [f"{kind}: {failure}" for failure in check(dataset)]
+            for failure in check(dataset):
+                yield f"{kind}: {failure}"
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             yield f"{kind}: cannot be inspected ({type(error).__name__}: {error})"

@@ -95,11 +95,10 @@ def _describe_segment(segment: Segment, making: Making) -> SegmentDescription:
 
 def _measure_pixels(making: Making, stand_in: Dataset) -> PixelMeasuresSequence:
     """Take the slice spacing from the positions: Spacing Between Slices (0018,0088) of a source is often wrong."""
-    spacing = making.inference.label_map.grid.spacing_mm[0]
     return PixelMeasuresSequence(
         pixel_spacing=[float(value) for value in stand_in.PixelSpacing],
-        slice_thickness=float(stand_in.get("SliceThickness") or spacing),
-        spacing_between_slices=spacing,
+        slice_thickness=float(stand_in.SliceThickness),
+        spacing_between_slices=making.inference.label_map.grid.spacing_mm[0],
     )
 
 

@@ -45,18 +45,21 @@ _IDENTITY = (
 def list_stand_ins(inference: Inference) -> list[Dataset]:
     """Make a stand-in for each source instance, in slice order.
 
-    All have the orientation of the first, of which the others may differ in the last decimal.
+    All have the orientation of the first, of which the others may differ in the last decimal, and a Slice Thickness, which is
+    of Type 2 in a CT image: where it is empty, that is the distance between slices.
     """
     headers = inference.volume.headers
-    return [_stand_in(header, headers[0]) for header in headers]
+    return [_stand_in(header, headers[0], inference.label_map.grid.spacing_mm[0]) for header in headers]
 
 
-def _stand_in(header: Dataset, first: Dataset) -> Dataset:
+def _stand_in(header: Dataset, first: Dataset, spacing_mm: float) -> Dataset:
     stand_in = Dataset()
     for keyword in _IDENTITY:
         setattr(stand_in, keyword, "")
     for keyword in _PLACE:
         if keyword in header:
             stand_in.add(deepcopy(header[keyword]))
+    if not stand_in.get("SliceThickness"):
+        stand_in.SliceThickness = spacing_mm
     stand_in.ImageOrientationPatient = deepcopy(first.ImageOrientationPatient)
     return stand_in
