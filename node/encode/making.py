@@ -71,7 +71,8 @@ class Making:
         EncodeError
             When the label map holds a label that no finding stands for, or no voxel of any finding.
         """
-        counts = np.bincount(self.inference.label_map.array.ravel(), minlength=256)
+        # slice by slice: bincount makes eight bytes of each voxel
+        counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in self.inference.label_map.array], axis=0)
         present = [finding for finding in self.inference.findings if counts[finding.label] > 0]
         strange = set(np.flatnonzero(counts).tolist()) - {0} - {finding.label for finding in present}
         if strange:

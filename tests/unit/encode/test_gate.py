@@ -119,7 +119,6 @@ IN_SEGMENTATION = {
     "other study": (put("StudyInstanceUID", "1.2.3"), "StudyInstanceUID"),
     "other study id": (put("StudyID", "S2"), "StudyID"),
     "other study date": (put("StudyDate", "20260302"), "StudyDate"),
-    "other character set": (put("SpecificCharacterSet", "ISO_IR 144"), "PatientName"),
     "other instance": (put("SOPInstanceUID", "1.2.3"), "SOP Instance UID"),
     "other series": (put("SeriesInstanceUID", "1.2.3"), "Series Instance UID"),
     "other class": (put("SOPClassUID", "1.2.3"), "SOP Class UID"),
@@ -336,6 +335,12 @@ def test_objects_in_the_wrong_order_or_number_are_caught(case, objects):
     for wrong in (objects[::-1], objects[:1], ()):
         with pytest.raises(EncodeError, match="in this order"):
             inspect(wrong, case.inference, case.job)
+
+
+def test_a_name_under_another_character_set_is_caught(case, objects):
+    content = objects[0].content.replace(b"ISO_IR 100", b"ISO_IR 144")
+    with pytest.raises(EncodeError, match="PatientName is not the source's"):
+        inspect((replace(objects[0], content=content), objects[1]), case.inference, case.job)
 
 
 def test_bytes_that_are_no_file_are_caught(case, objects):
