@@ -109,6 +109,7 @@ class Peer:
 
     name: ClassVar[str] = "peer"
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    orphan_signal: ClassVar[signal.Signals] = signal.SIGKILL  # what the kernel sends when the test process is gone
     running: ClassVar[set[Peer]] = set()
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
@@ -136,7 +137,7 @@ class Peer:
         """Start the program and return when it answers."""
         assert self.process is None, f"{self.name} runs already"
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [find_tool("setpriv"), "--pdeathsig", self.stop_signal.name.removeprefix("SIG"), *self.user(), "--", *self.command()]
+        command = [find_tool("setpriv"), "--pdeathsig", self.orphan_signal.name.removeprefix("SIG"), *self.user(), "--", *self.command()]
         # Without TCP_NODELAY DCMTK, and so Orthanc, lets every response wait for a delayed acknowledgement of 40 ms.
         environment = {**os.environ, "TCP_NODELAY": "1"}
         with (self.folder / f"{self.name}.log").open("ab") as log:
@@ -542,6 +543,7 @@ class PostgreSQL(Peer):
 
     name = "postgresql"
     stop_signal = signal.SIGINT  # "fast": breaks connections off, then shuts down in order
+    orphan_signal = signal.SIGQUIT  # "immediate": see crash
 
     def __init__(self, *, durable: bool = False, port: int | None = None) -> None:
         # PostgreSQL refuses to run as root, and the user that it runs as could not enter pytest's folders.
