@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from pipelines.errors import GeometryError, IdentityConflict, UnsupportedPixelData
+from pipelines.geometry import Grid
 from pipelines.pixels import read_slice, rescale_of
 from pipelines.result import SeriesFiles, Volume
 from pipelines.stacking import stack
@@ -36,7 +37,7 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
     return tuple(headers)
 
 
-def read_volume(files: SeriesFiles) -> Volume:
+def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: None) -> Volume:
     """Read one series into one array.
 
     Headers are judged before any pixel is decoded, so that a refusal costs little.
@@ -45,6 +46,8 @@ def read_volume(files: SeriesFiles) -> Volume:
     ----------
     files : SeriesFiles
         Files in any order; every one must belong to the series.
+    accept : callable
+        Given the grid before any memory is taken or pixel decoded; raises what it does not accept.
 
     Returns
     -------
@@ -65,6 +68,7 @@ def read_volume(files: SeriesFiles) -> Volume:
         raise GeometryError("The series has no instances.", reason="too_few")
     check_identity(headers, files.series_instance_uid)
     order, grid = stack(headers)
+    accept(grid)
     for header in headers:
         rescale_of(header)
     array = np.empty(grid.shape, dtype=np.float32)
