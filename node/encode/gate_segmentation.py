@@ -15,7 +15,11 @@ from pipelines.result import Code, Finding, Inference
 
 #: Millimetres by which a stored position may differ from the source's: far less than any voxel, more than rounding to DS.
 TOLERANCE_MM = 1e-3
-TOLERANCE_COSINE = 1e-4
+#: Cosines of one stack may differ a little from slice to slice; ours are those of the first.
+TOLERANCE_COSINE = 2e-4
+#: Slices by which a source position may lie off the even grid that was laid through all of them; a stack that is worse is
+#: refused when it is read. A label map that is shifted by one slice is four times as far away.
+TOLERANCE_SLICES = 0.25
 
 
 def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
@@ -41,8 +45,8 @@ def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     if not _near([measures.SpacingBetweenSlices], grid.spacing_mm[:1], TOLERANCE_MM):
         yield "Spacing Between Slices is not the distance of the source's positions"
     corners = [(grid.affine @ [index, 0, 0, 1])[:3] for index in range(grid.shape[0])]
-    # half a tenth of a millimetre: the grid is fitted through positions that scanners round
-    if any(not _near(corner, header.ImagePositionPatient, 0.05) for corner, header in zip(corners, headers, strict=True)):
+    slack = max(TOLERANCE_SLICES * grid.spacing_mm[0], 0.1)
+    if any(not _near(corner, header.ImagePositionPatient, slack) for corner, header in zip(corners, headers, strict=True)):
         yield "the label map's grid is not where the source's instances are"
 
 

@@ -235,3 +235,11 @@ def test_a_slice_spacing_that_the_source_states_wrongly_is_not_believed():
     case = make_case(header=attributes(SpacingBetweenSlices="7"))
     shared = read(encode_case(case)[0]).SharedFunctionalGroupsSequence[0]
     assert shared.PixelMeasuresSequence[0].SpacingBetweenSlices == 2.5
+
+
+def test_positions_that_a_scanner_rounded_unevenly_pass_the_gate():
+    case = make_case()
+    for index, header in enumerate(case.inference.volume.headers):
+        x, y, z = header.ImagePositionPatient
+        header.ImagePositionPatient = [x, y, float(z) + 0.09 * (-1) ** index]
+    inspect(encode_case(case), case.inference, case.job)
