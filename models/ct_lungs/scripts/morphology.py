@@ -76,6 +76,21 @@ def touching_sides(mask: Tensor) -> Tensor:
     return torch.from_numpy(touches[labels]).to(mask.device)
 
 
-def fill_slices(mask: Tensor) -> Tensor:
-    """Fill what is enclosed by the mask within its axial slice."""
-    return ~touching_sides(~mask)
+def fill_small(mask: Tensor, voxels: int) -> Tensor:
+    """Fill what the mask encloses within its axial slice, up to a size: vessels, but not the dome of the diaphragm."""
+    labels, sizes = components(~mask, IN_PLANE)
+    small = (sizes > 0) & (sizes <= voxels)
+    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[face] = False
+    return mask | torch.from_numpy(small[labels]).to(mask.device)
+
+
+def bounding_box(mask: Tensor, margin: int) -> tuple[slice, slice, slice]:
+    """The smallest box around a mask, widened by a margin where there is room; the whole array for an empty mask."""
+    box = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        hit = torch.nonzero(mask.any(dim=others[1]).any(dim=others[0]))[:, 0]
+        first, last = (int(hit[0]), int(hit[-1])) if len(hit) else (0, mask.shape[axis] - 1)
+        box.append(slice(max(0, first - margin), min(mask.shape[axis], last + margin + 1)))
+    return box[0], box[1], box[2]
