@@ -7,14 +7,11 @@ an in-memory reader answers its ``LoadImaged``, and its savers are left out. Wha
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from numpy.typing import NDArray
 from pipelines.catalog import INFERENCE_CONFIGS
 from pipelines.errors import BundleContract, BundleMissing, WrongOutput
 from pipelines.geometry import Grid
+from pipelines.isolation import OwnModules
 from pipelines.result import Volume
 
 #: The "file" that a bundle is told to load; by this name the in-memory reader knows that it is meant.
@@ -101,9 +99,9 @@ class Bundle:
     def __init__(self, root: Path, overrides: Mapping[str, Any], device: torch.device) -> None:
         self.root = root.resolve()
         self.device = device
-        self._modules: dict[str, ModuleType] = {}
+        self._own = OwnModules(self.root)
         self._reader = VolumeReader()
-        with self._importable(), quiet():
+        with self._own.importable(), quiet():
             try:
                 self._build(overrides)
             except BUILD_ERRORS as error:
@@ -136,7 +134,7 @@ class Bundle:
         seconds: dict[str, float] = {}
         self._reader.volume = volume
         try:
-            with self._importable(), quiet(), torch.inference_mode():
+            with self._own.importable(), quiet(), torch.inference_mode():
                 sample = self._timed(seconds, "preprocess", lambda: self._preprocessing({self._key: SOURCE}))
                 image = sample[self._key]
                 output = self._timed(seconds, "network", lambda: self._infer(image))
@@ -203,31 +201,6 @@ class Bundle:
             torch.cuda.synchronize(self.device)
         seconds[stage] = perf_counter() - started
         return result
-
-    @contextmanager
-    def _importable(self) -> Iterator[None]:
-        """Make the bundle's own packages importable, and hide them again afterwards.
-
-        Every bundle calls its package ``scripts``; each sees its own, however many are loaded. Compiled files beside the sources are
-        not part of the digest and are therefore neither read nor written.
-        """
-        cache_prefix = sys.pycache_prefix
-        sys.path.insert(0, str(self.root))
-        sys.modules.update(self._modules)
-        with TemporaryDirectory(prefix="radnode-") as empty:
-            sys.pycache_prefix = empty
-            try:
-                yield
-            finally:
-                sys.pycache_prefix = cache_prefix
-                sys.path.remove(str(self.root))
-                sys.path_importer_cache.pop(str(self.root), None)
-                for name in [name for name, module in sys.modules.items() if self._owns(module)]:
-                    self._modules[name] = sys.modules.pop(name)
-
-    def _owns(self, module: ModuleType) -> bool:
-        origin = getattr(module, "__file__", None)
-        return origin is not None and Path(origin).is_relative_to(self.root)
 
 
 def walk(transform: Any) -> Iterator[Any]:
