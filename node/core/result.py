@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 ObjectKind = Literal["SEG", "SR"]
 
@@ -31,6 +32,14 @@ class EncodedObject:
     sop_instance_uid: str
     series_instance_uid: str
     content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Product:
+    """What one job made: the objects in the order in which they are to be sent, and a summary for the audit log."""
+
+    objects: tuple[EncodedObject, ...]
+    summary: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,12 @@ def verify(caller: Caller, peer: Destination) -> None:
 
 
 def store(
-    caller: Caller, peer: Destination, files: Sequence[Outgoing], told: Callable[[str, Answer], None] = lambda _uid, _answer: None
+    caller: Caller,
+    peer: Destination,
+    files: Sequence[Outgoing],
+    *,
+    stop_at_failure: bool = True,
+    told: Callable[[Answer], None] = lambda _answer: None,
 ) -> dict[str, Answer]:
     """Send ``files`` in one association and return what the peer said to each (SOP Instance UID -> answer).
 
@@ -80,6 +85,8 @@ def store(
 
     Parameters
     ----------
+    stop_at_failure : bool
+        Send nothing behind a file that was not stored: what comes later in a parcel refers to what comes before.
     told : callable, optional
         Called after each answer, for progress.
 
@@ -97,8 +104,10 @@ def store(
         for file in files:
             if not association.is_established:
                 break
-            answers[file.sop_instance_uid] = _store_one(association, file)
-            told(file.sop_instance_uid, answers[file.sop_instance_uid])
+            answer = answers[file.sop_instance_uid] = _store_one(association, file)
+            told(answer)
+            if stop_at_failure and answer.event != "accept":
+                break
     finally:
         if association.is_established:
             association.release()

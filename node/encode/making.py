@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as CodedValue
 
@@ -112,6 +113,35 @@ def to_source_zone(moment: datetime, header: Dataset) -> datetime:
         return moment.astimezone(timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))))
     except (KeyError, ValueError):
         return moment
+
+
+def check_text(making: Making) -> None:
+    """Refuse text of our own that the source's character set cannot write; objects are written in it so that names stay as they are.
+
+    Raises
+    ------
+    EncodeError
+        With the first text that does not fit.
+    """
+    charset = making.header.get("SpecificCharacterSet")
+    encodings = convert_encodings(charset) if charset else ["ascii"]
+    model, equipment = making.model, making.equipment
+    texts = [making.title, model.name, model.version, model.manufacturer, equipment.manufacturer, equipment.model_name]
+    texts += [equipment.institution_name, *(finding.name for finding in making.inference.findings)]
+    for text in texts:
+        if not any(_fits(text, encoding) for encoding in encodings):
+            raise EncodeError(
+                f"The text {text!r} cannot be written in the source's character set {charset or 'ISO_IR 6'}; use plain ASCII.",
+                reason="charset",
+            )
+
+
+def _fits(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_source(inference: Inference, job: Job) -> None:

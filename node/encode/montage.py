@@ -86,7 +86,8 @@ def draw_panel(panel: Panel, colours: dict[int, Rgb]) -> Image.Image:
     for number, rgb in colours.items():
         mask = labels == number
         pixels[mask] = (1 - OPACITY) * pixels[mask] + OPACITY * np.asarray(rgb)
-        pixels[mask & ~ndimage.binary_erosion(mask)] = rgb
+        whole = ndimage.binary_fill_holes(mask)  # a line around each vessel would hide it
+        pixels[whole & ~ndimage.binary_erosion(whole)] = rgb
     cell = Image.new("RGB", (CELL, CELL), BACKGROUND)
     cell.paste(Image.fromarray(pixels.astype(np.uint8)), ((CELL - width) // 2, (CELL - height) // 2))
     _letter(cell, panel)

@@ -8,7 +8,7 @@ from node.core.errors import EncodeError
 from node.core.job import Job
 from node.core.result import EncodedObject, Equipment, ObjectKind
 from node.encode.equipment import write_part10
-from node.encode.making import Making, check_source
+from node.encode.making import Making, check_source, check_text
 from node.encode.report import encode_report
 from node.encode.segmentation import encode_segmentation
 from pipelines.result import Inference
@@ -29,6 +29,7 @@ def encode(inference: Inference, job: Job, equipment: Equipment, pipeline: Pipel
     """
     check_source(inference, job)
     making = Making(inference=inference, job=job, equipment=equipment, title=pipeline.title)
+    check_text(making)
     segments = making.segments()
     try:
         segmentation = encode_segmentation(making, segments)

@@ -21,7 +21,7 @@ from node.encode.frames import list_frames, unpack_frame
 from node.encode.montage import Legend, Panel, compose
 
 #: Centre and width in Hounsfield units that show lung and mediastinum at once.
-CT_WINDOW = (-500.0, 1600.0)
+CT_WINDOW = (-400.0, 1800.0)
 
 SLICES = 6
 
@@ -66,7 +66,7 @@ def draw_overlay(source: Sequence[Path], segmentation: Path, picture: Path) -> N
         When a frame names a source instance that is not among ``source``.
     """
     stored = dcmread(segmentation)
-    scene = _set_scene(sorted((dcmread(path) for path in source), key=_along_normal), stored)
+    scene = _set_scene(source, stored)
     colours = {int(s.SegmentNumber): to_rgb(s.RecommendedDisplayCIELabValue) for s in stored.SegmentSequence}
     panels = [_cut(scene, 0, index) for index in _choose_slices(scene.labels)]
     panels += [_cut(scene, axis, _busiest(scene.labels, axis)) for axis in (1, 2)]
@@ -78,10 +78,12 @@ def _along_normal(header: Dataset) -> float:
     return float(np.cross(cosines[:3], cosines[3:]) @ np.asarray(header.ImagePositionPatient, dtype=float))
 
 
-def _set_scene(headers: list[Dataset], stored: Dataset) -> Scene:
+def _set_scene(source: Sequence[Path], stored: Dataset) -> Scene:
     """Lay source and segments on one grid, the source sorted along its normal."""
+    read = sorted(((dcmread(path, stop_before_pixels=True), path) for path in source), key=lambda pair: _along_normal(pair[0]))
+    headers = [header for header, _ in read]
     places = {str(header.SOPInstanceUID): index for index, header in enumerate(headers)}
-    grey = np.stack([_window(header) for header in headers])
+    grey = np.stack([_window(dcmread(path)) for _, path in read])
     labels = np.zeros(grey.shape, dtype=np.uint8)
     for frame in list_frames(stored):
         if frame.source_uid not in places:
@@ -145,6 +147,7 @@ def _describe(stored: Dataset, scene: Scene, colours: dict[int, tuple[int, int, 
     for segment in stored.SegmentSequence:
         sides = segment.SegmentedPropertyTypeCodeSequence[0].get("SegmentedPropertyTypeModifierCodeSequence", [])
         volume_ml = counts[int(segment.SegmentNumber)] * float(np.prod(scene.spacing_mm)) / 1000.0
-        text = f"{segment.SegmentLabel}  ({', '.join(str(side.CodeMeaning) for side in sides) or 'no side'})  {volume_ml:,.0f} ml"
+        side = ", ".join(str(code.CodeMeaning) for code in sides) or "no side"
+        text = f"{segment.SegmentLabel}   [{side}]   {volume_ml:,.{0 if volume_ml >= 100 else 2}f} ml"
         legends.append(Legend(text=text, rgb=colours[int(segment.SegmentNumber)]))
     return legends

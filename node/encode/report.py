@@ -24,6 +24,9 @@ SERIES_NUMBER = 902
 #: Decimals to which measured values are written. More would be noise on a reader's screen.
 DECIMALS = 3
 
+#: Graphic Data (0070,0022) has Value Representation FL, whose length is a 16-bit number of bytes (PS3.5 section 7.1.2).
+MOST_POINTS = 65534 // 8
+
 ENGLISH = CodedValue("en-US", "RFC5646", "English (United States)")
 AREA = CodedValue("42798000", "SCT", "Area")
 SQUARE_MILLIMETRE = CodedValue("mm2", "UCUM", "square millimeter")
@@ -121,6 +124,8 @@ def _outline_key_slice(segment: Segment, making: Making, stand_ins: list[Dataset
     mask = making.inference.label_map.array == segment.finding.label
     index = find_key_slice(mask)
     outline = trace_outline(mask[index])
+    if len(outline.points) > MOST_POINTS:
+        raise EncodeError(f"The outline of {segment.finding.name!r} is too ragged: {len(outline.points)} points.", reason="outline")
     _, row_mm, column_mm = making.inference.label_map.grid.spacing_mm
     region = sr.ImageRegion(
         graphic_type=sr.GraphicTypeValues.POLYLINE,

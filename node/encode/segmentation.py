@@ -9,6 +9,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import DS
 
 from node.core.errors import EncodeError
 from node.encode.equipment import code_item, sign
@@ -46,13 +47,14 @@ def encode_segmentation(making: Making, segments: tuple[Segment, ...]) -> Segmen
         software_versions=making.equipment.software_version,
         device_serial_number=making.equipment.serial_number,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        pixel_measures=_measure_pixels(making, stand_ins[0]),
+        pixel_measures=_measure_pixels(stand_ins[0]),
         omit_empty_frames=True,
         content_label="AI_SEG",
         content_description="AI segmentation, unverified",
         specific_character_set=None,
     )
     dataset.ContentCreatorName = None  # no person made it; dcmqi and DCMTK expect the attribute to be there, though empty
+    _state_slice_spacing(dataset, making)
     _fix_dimension_organization(dataset, making.job.derive_uid("SEG", "dimension organization"))
     sign(dataset, "SEG", making)
     return dataset
@@ -93,13 +95,21 @@ def _describe_segment(segment: Segment, making: Making) -> SegmentDescription:
     return description
 
 
-def _measure_pixels(making: Making, stand_in: Dataset) -> PixelMeasuresSequence:
-    """Take the slice spacing from the positions: Spacing Between Slices (0018,0088) of a source is often wrong."""
+def _measure_pixels(stand_in: Dataset) -> PixelMeasuresSequence:
     return PixelMeasuresSequence(
         pixel_spacing=[float(value) for value in stand_in.PixelSpacing],
         slice_thickness=float(stand_in.SliceThickness),
-        spacing_between_slices=making.inference.label_map.grid.spacing_mm[0],
     )
+
+
+def _state_slice_spacing(dataset: Dataset, making: Making) -> None:
+    """State the slice spacing of the grid, in which the volumes of the report are measured.
+
+    It comes from the positions: Spacing Between Slices (0018,0088) of a source is often wrong. highdicom leaves it out where
+    positions are a little uneven, as scanners round them.
+    """
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = DS(making.inference.label_map.grid.spacing_mm[0], auto_format=True)
 
 
 def _fix_dimension_organization(dataset: Dataset, uid: str) -> None:

@@ -30,10 +30,15 @@ def normalise_url(url: str) -> str:
     return parsed.render_as_string(hide_password=False)
 
 
-def open_engine(url: str, *, pool_size: int = 10) -> sa.Engine:
+def open_engine(url: str, *, pool_size: int = 10, writer: bool = True) -> sa.Engine:
     """Open ``url`` with the durability that the node promises.
 
     SQLite is put into WAL mode with synchronous=FULL: a commit is on disk when it returns.
+
+    Parameters
+    ----------
+    writer : bool
+        With SQLite, take the write lock when a transaction begins. The work engine, which mostly polls, opens its own without.
     """
     url = normalise_url(url)
     if not url.startswith("sqlite"):
@@ -43,12 +48,18 @@ def open_engine(url: str, *, pool_size: int = 10) -> sa.Engine:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, pool_size=pool_size, max_overflow=pool_size)
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    if writer:
+        event.listen(engine, "connect", _leave_begin_to_us)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
+def _leave_begin_to_us(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late, after the first read; ours is in _begin_sqlite
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = "IMMEDIATE"
     for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 

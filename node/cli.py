@@ -1,0 +1,201 @@
+"""The command line: ``radnode VERB``. Reads the configuration once, and hands it down."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from node import __version__
+from node.config import Config, read_config
+from node.core.errors import CodedError, ConfigError
+from node.logs import configure_logs
+
+app = typer.Typer(
+    name="radnode",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="A DICOM node that puts AI results where radiologists already look.\n\n"
+    "Start with `radnode demo`; then edit config.toml, `radnode check`, and `radnode serve`.",
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Where the configuration is.", envvar="RADNODE_CONFIG")]
+ParentOption = Annotated[int, typer.Option("--parent", hidden=True)]
+DEFAULT_CONFIG = Path("config.toml")
+
+
+def main() -> None:
+    """Run a verb; an error that was foreseen is a sentence and exit code 2, not a traceback."""
+    try:
+        app()
+    except CodedError as error:
+        _end(error)
+
+
+def _end(error: CodedError) -> NoReturn:
+    Console(stderr=True).print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    if version:
+        typer.echo(f"radnode {__version__}")
+        raise typer.Exit
+
+
+def _start(path: Path, role: str) -> Config:
+    config = read_config(path)
+    configure_logs(config.log.level, config.log.format, role)
+    return config
+
+
+@contextmanager
+def _console_of(path: Path) -> Iterator[tuple[Config, Console]]:
+    yield _start(path, "cli"), Console()
+
+
+@app.command()
+def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Run the whole node: listener, worker and courier; drains on SIGTERM.
+
+    Example: `radnode serve --config /etc/radnode/config.toml`
+    """
+    from node.app import migrate, read_catalog, stop_on_signals
+    from node.supervisor import Supervisor
+
+    settings = _start(config, "serve")
+    read_catalog(settings)
+    migrate(settings)
+    Supervisor(config).run(stop_on_signals())
+
+
+def _run_role(path: Path, parent: int, role: str) -> None:
+    from node import app as roles
+
+    settings, stop = _start(path, role), roles.stop_on_signals()
+    if parent:
+        roles.stop_without(parent, stop)
+    run: Callable[..., None] = {"listen": roles.listen, "work": roles.work, "deliver": roles.deliver}[role]
+    run(settings, stop)
+
+
+@app.command()
+def listen(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> None:
+    """Run only the listener: receive, assemble, route.
+
+    Example: `radnode listen`
+    """
+    _run_role(config, parent, "listen")
+
+
+@app.command()
+def work(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> None:
+    """Run only a worker: infer, measure, encode.
+
+    Example: `radnode work`
+    """
+    _run_role(config, parent, "work")
+
+
+@app.command()
+def deliver(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> None:
+    """Run only a courier: bring results to their destinations.
+
+    Example: `radnode deliver`
+    """
+    _run_role(config, parent, "deliver")
+
+
+@app.command()
+def check(
+    config: ConfigOption = DEFAULT_CONFIG, peers: Annotated[bool, typer.Option(help="Send a C-ECHO to every destination as well.")] = False
+) -> None:
+    """Say what is wrong with the configuration, and print what is in force. Ends 0 when nothing is wrong, 2 otherwise.
+
+    Example: `radnode check --peers`
+    """
+    from node.show import print_check
+
+    with _console_of(config) as (settings, console):
+        if not print_check(settings, console, peers=peers):
+            raise typer.Exit(2)
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Count studies, jobs and deliveries by state, and list what needs a person.
+
+    Example: `radnode status`
+    """
+    from node.show import print_status
+
+    with _console_of(config) as (settings, console):
+        print_status(settings, console)
+
+
+@app.command()
+def history(
+    uid: Annotated[str, typer.Argument(help="Of a study, series, instance, association, or a job's id.")], config: ConfigOption = DEFAULT_CONFIG
+) -> None:
+    """Print what happened to one study, out of the audit log. Ends 1 when nothing is known of it.
+
+    Example: `radnode history 1.2.826.0.1.3680043.8.498.1`
+    """
+    from node.show import print_history
+
+    with _console_of(config) as (settings, console):
+        if not print_history(settings, console, uid):
+            raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    work_id: Annotated[str, typer.Argument(help="A job's or a parcel's id, as `radnode status` prints it.")], config: ConfigOption = DEFAULT_CONFIG
+) -> None:
+    """Bring a refused or failed job or parcel back, with all its attempts.
+
+    Example: `radnode replay 3f0c1c1e-5f0e-5d6e-9a55-0c52ad0de001:pacs`
+    """
+    from node.app import replay as bring_back
+
+    with _console_of(config) as (settings, console):
+        bring_back(settings, work_id, getpass.getuser())
+        console.print(f"{work_id} is queued again; radnode history shows how it goes.")
+
+
+@app.command("verify-audit")
+def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Walk the audit log's hash chain. Ends 0 when it is whole, 1 when a row was changed, removed or put in.
+
+    Example: `radnode verify-audit`
+    """
+    from node.show import print_chain
+
+    with _console_of(config) as (settings, console):
+        if not print_chain(settings, console):
+            raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of DICOM files; a chest phantom made by code when none is named.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the results are left.")] = Path("var/demo"),
+) -> None:
+    """Start a node and a receiving archive here, send one study through, and show what became of it.
+
+    Example: `radnode demo` or `radnode demo path/to/study`
+    """
+    from node.demo import Demo
+
+    configure_logs("error", "console", "demo")
+    if not Demo(out, Console()).run(folder):
+        raise typer.Exit(1)

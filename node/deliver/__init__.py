@@ -1,0 +1,1 @@
+"""The courier: what is owed is sent, and what the destination said is written down."""
