@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: CIE XYZ of the D50 white point, to which the values refer, and the Bradford-adapted way from there to linear sRGB.
-_WHITE = np.array([0.96422, 1.0, 0.82521])
-_TO_SRGB = np.array([[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]])
+#: CIE XYZ of the D65 white point, and the way from there to linear sRGB (IEC 61966-2-1). The standard's profile connection
+#: space is of D50, but the library that writes our colours and the viewers that read them take D65.
+_WHITE = np.array([0.9505, 1.0, 1.0889])
+_TO_SRGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 
 
 def to_rgb(values: Sequence[int]) -> tuple[int, int, int]:

@@ -243,3 +243,31 @@ def test_positions_that_a_scanner_rounded_unevenly_pass_the_gate():
         x, y, z = header.ImagePositionPatient
         header.ImagePositionPatient = [x, y, float(z) + 0.09 * (-1) ** index]
     inspect(encode_case(case), case.inference, case.job)
+
+
+def test_our_text_is_written_in_the_character_set_of_the_source():
+    german = PIPELINE.model_copy(update={"title": "Lungengröße"})
+    case = make_case()
+    objects = encode(case.inference, case.job, EQUIPMENT, german)
+    inspect(objects, case.inference, case.job)
+    assert read(objects[0]).SeriesDescription == "AI Lungengröße 1.0.0 SEG - UNVERIFIED"
+
+
+def test_text_that_the_source_cannot_write_is_refused():
+    german = PIPELINE.model_copy(update={"title": "Lungengröße"})
+    plain = attributes(PatientName="Doe^Jane", ReferringPhysicianName="", InstitutionName="Here", OperatorsName="")
+    case = make_case(header=plain, drop=("SpecificCharacterSet",))
+    with pytest.raises(EncodeError, match="Lungengröße"):
+        encode(case.inference, case.job, EQUIPMENT, german)
+
+
+def test_an_outline_that_the_report_cannot_hold_is_refused():
+    case = make_case(shape=(3, 300, 300))
+    comb = np.zeros((3, 300, 300), dtype=np.uint8)
+    comb[1, 0::6, :] = 1
+    comb[1, :, 0] = 1
+    comb[1, 1::6, 0::2] = comb[1, 5::6, 0::2] = 1  # teeth along every bar
+    comb[2, :9, :9] = 2
+    inference = replace(case.inference, label_map=LabelMap(array=comb, grid=case.inference.label_map.grid))
+    with pytest.raises(EncodeError, match="too ragged"):
+        encode(inference, case.job, EQUIPMENT, PIPELINE)
