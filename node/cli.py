@@ -58,9 +58,15 @@ def _start(path: Path, role: str) -> Config:
     return config
 
 
+def _console() -> Console:
+    """A terminal as wide as it is; a file or a pipe wide enough for a table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 @contextmanager
 def _console_of(path: Path) -> Iterator[tuple[Config, Console]]:
-    yield _start(path, "cli"), Console()
+    yield _start(path, "cli"), _console()
 
 
 @app.command()
@@ -197,5 +203,5 @@ def demo(
     from node.demo import Demo
 
     configure_logs("error", "console", "demo")
-    if not Demo(out, Console()).run(folder):
+    if not Demo(out, _console()).run(folder):
         raise typer.Exit(1)

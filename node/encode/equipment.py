@@ -44,6 +44,7 @@ def sign(dataset: SOPClass, kind: ObjectKind, making: Making) -> None:
     dataset.SeriesDescription = describe_series(kind, making.title, making.model.version)
     if kind == "SEG" and making.header.get("BodyPartExamined"):
         dataset.BodyPartExamined = making.header.BodyPartExamined
+    _identify_private_schemes(dataset)
 
 
 def describe_series(kind: ObjectKind, title: str, version: str) -> str:
@@ -112,6 +113,26 @@ def code_item(code: CodedValue) -> Dataset:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return item
+
+
+def list_private_schemes(dataset: Dataset) -> list[str]:
+    """List the private coding schemes, whose designators begin with 99 (PS3.16 section 8), that a data set uses."""
+    used = {str(element.value) for element in dataset.iterall() if element.keyword == "CodingSchemeDesignator"}
+    return sorted(scheme for scheme in used if scheme.startswith("99"))
+
+
+def _identify_private_schemes(dataset: Dataset) -> None:
+    """Say whose the private codes are, without which no receiver could tell (Coding Scheme Identification, PS3.3 C.12.1.1.3)."""
+    items = []
+    for scheme in list_private_schemes(dataset):
+        item = Dataset()
+        item.CodingSchemeDesignator = scheme
+        item.CodingSchemeUID = derive_uid("coding scheme", scheme)
+        item.CodingSchemeName = f"Private codes {scheme}"
+        item.CodingSchemeResponsibleOrganization = "RadNode"
+        items.append(item)
+    if items:
+        dataset.CodingSchemeIdentificationSequence = items
 
 
 def _set_dates(dataset: Dataset, making: Making) -> None:

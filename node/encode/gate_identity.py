@@ -10,6 +10,7 @@ from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, Segmen
 from node.core.job import Job
 from node.core.result import EncodedObject
 from node.core.uids import is_valid_uid
+from node.encode.equipment import list_private_schemes
 from node.encode.making import device_uid, to_source_zone
 from pipelines.result import Inference, Model
 
@@ -81,6 +82,9 @@ def check_marking(dataset: Dataset, inference: Inference, job: Job) -> Iterator[
         yield "a private attribute"
     if any(not element.keyword and not element.tag.is_private for element in dataset.iterall()):
         yield "an attribute that DICOM does not know"
+    identified = {str(item.CodingSchemeDesignator) for item in dataset.get("CodingSchemeIdentificationSequence", [])}
+    if not set(list_private_schemes(dataset)) <= identified:
+        yield "a private coding scheme is not identified"
     made_at = to_source_zone(job.queued_at, inference.volume.headers[0])
     for prefix in ("InstanceCreation", "Series", "Content"):
         if (dataset.get(f"{prefix}Date"), dataset.get(f"{prefix}Time")) != (made_at.strftime("%Y%m%d"), made_at.strftime("%H%M%S.%f")):
