@@ -37,6 +37,9 @@ ATTENUATION = Code(value="112031", scheme="DCM", meaning="Attenuation Coefficien
 HOUNSFIELD = Code(value="[hnsf'U]", scheme="UCUM", meaning="Hounsfield unit")
 MEAN = Code(value="373098007", scheme="SCT", meaning="Mean")
 
+BELOW = Code(value="PCT_BELOW_-950", scheme="99RADNODE", meaning="Percentage of voxels below -950 HU")
+PERCENT = Code(value="%", scheme="UCUM", meaning="percent")
+
 MODEL = Model(name="ct_lungs", version="1.0.0", manufacturer="The RadNode authors", digest="ab" * 32)
 EQUIPMENT = Equipment(manufacturer="RadNode", model_name="radnode", software_version="0.1.0", serial_number="NODE-0001")
 
@@ -218,5 +221,6 @@ def _measure(label: int, name: str, side: Code, labels: NDArray[np.uint8], grid:
         measurements=(
             Measurement(name=VOLUME, value=volume, unit=MILLILITRE),
             Measurement(name=ATTENUATION, value=-850.0, unit=HOUNSFIELD, derivation=MEAN),
+            Measurement(name=BELOW, value=12.3456789, unit=PERCENT),
         ),
     )

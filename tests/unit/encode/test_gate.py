@@ -255,6 +255,7 @@ IN_REPORT = {
     "an outline's group without coordinates": (drop_outline_only, "not one outline"),
     "outline beside the segment": (in_group(1, "111030", shift_outline), "outline is not that of the segment"),
     "outline left open": (in_group(1, "111030", open_outline), "outline is not that of the segment"),
+    "private codes of nobody": (drop("CodingSchemeIdentificationSequence"), "coding scheme"),
     "other area": (in_group(1, "42798000", put("NumericValue", "1", *VALUE)), "area"),
 }
 

@@ -10,6 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.core.errors import EncodeError, IdentityConflict
+from node.core.uids import derive_uid
 from node.encode.equipment import describe_series
 from node.encode.gate import inspect
 from node.encode.making import device_uid, to_source_zone
@@ -49,6 +50,7 @@ def test_no_identifier_is_drawn_at_random(case, objects):
     job, grid = case.job, case.inference.label_map.grid
     kinds = ("SEG", "SR")
     derived = {job.derive_uid(kind, part) for kind in kinds for part in ("series", "instance", "dimension organization")}
+    derived |= {derive_uid("coding scheme", "99RADNODE")}
     derived |= {job.derive_uid("tracking", label) for label in ("1", "2")} | {device_uid(MODEL)}
     source = {*grid.sop_instance_uids, *job.series_instance_uids, job.study_instance_uid, grid.frame_of_reference_uid}
     for encoded in objects:
