@@ -16,8 +16,13 @@ from node.encode.objects import encode
 from tests.peers import find_tool, missing
 from tests.unit.encode.sources import EQUIPMENT, ORIENTATIONS, PIPELINE, make_case
 
-#: The Debian packages of dicom3tools and PixelMed are of 2022: they do not know that IHE AIR puts a Device UID there.
-KNOWN = ("(0x0018,0x1002) UI Device UID", "this is a Standard Extended SOP Class")
+#: What dciodvfy cannot know: the Device UID that IHE AIR puts there, and a private coding scheme.
+KNOWN = (
+    "(0x0018,0x1002) UI Device UID",
+    "this is a Standard Extended SOP Class",
+    "Unrecognized defined term <99RADNODE> for value 1 of attribute <Coding Scheme Designator>",
+    "for value 1 of attribute <Coding Scheme UID>",
+)
 
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
 

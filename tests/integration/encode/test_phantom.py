@@ -1,0 +1,64 @@
+"""From the files of a series to objects that prove themselves: reader, measurements, encoder and gate in one go."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from node.encode.gate import inspect
+from node.encode.objects import encode
+from node.encode.preview import draw_overlay
+from pipelines.measure import measure
+from pipelines.phantom import make_chest_ct, write_datasets
+from pipelines.result import Inference, LabelMap, SeriesFiles
+from pipelines.series import read_volume
+from pipelines.spec import read_pipeline
+from tests.unit.encode.sources import EQUIPMENT, MODEL, ORIENTATIONS, make_job
+
+DECLARATION = Path(__file__).parents[3] / "pipelines" / "ct_lungs" / "pipeline.toml"
+
+
+def infer(paths, series_instance_uid, labels):
+    """Make the inference that a model would make which finds exactly ``labels``; return it with its pipeline and job."""
+    pipeline = read_pipeline(DECLARATION)
+    volume = read_volume(SeriesFiles(series_instance_uid=series_instance_uid, paths=tuple(paths)))
+    label_map = LabelMap(array=labels, grid=volume.grid)
+    inference = Inference(
+        pipeline=pipeline.name,
+        model=MODEL,
+        volume=volume,
+        label_map=label_map,
+        findings=measure(pipeline, volume, label_map),
+        device="cpu",
+        seconds={},
+    )
+    study = str(volume.headers[0].StudyInstanceUID)
+    return inference, pipeline, replace(make_job(), study_instance_uid=study, series_instance_uids=(series_instance_uid,))
+
+
+@pytest.mark.parametrize("orientation", ["axial", "prone", "oblique"])
+def test_a_phantom_that_was_read_from_files_gives_objects_that_pass_the_gate(orientation, tmp_path):
+    phantom = make_chest_ct(shape=(24, 64, 80), spacing_mm=(12.0, 3.0, 3.0), orientation=ORIENTATIONS[orientation])
+    paths = sorted(write_datasets(phantom.datasets, tmp_path))
+    inference, pipeline, job = infer(paths, phantom.series_instance_uid, phantom.labels)
+    objects = encode(inference, job, EQUIPMENT, pipeline)
+    inspect(objects, inference, job)
+    (tmp_path / "seg").write_bytes(objects[0].content)
+    draw_overlay(paths, tmp_path / "seg", tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 50_000
+
+
+def test_a_real_chest_gives_objects_that_pass_the_gate(test_data):
+    """Real headers: what a crude threshold finds in them is not the point."""
+    paths = sorted((test_data / "ct_chest_lidc0001" / "ct").glob("*.dcm"))
+    first = read_volume(SeriesFiles(series_instance_uid=series_of(paths[0]), paths=tuple(paths)))
+    labels = (first.array < -500).astype("uint8")
+    labels[:, :, 256:] *= 2
+    inference, pipeline, job = infer(paths, first.series_instance_uid, labels)
+    inspect(encode(inference, job, EQUIPMENT, pipeline), inference, job)
+
+
+def series_of(path):
+    """Read the Series Instance UID of a file."""
+    return str(dcmread(path, stop_before_pixels=True).SeriesInstanceUID)
