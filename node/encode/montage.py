@@ -19,6 +19,7 @@ GAP = 6
 COLUMNS = 4
 FOOTER = 34  # pixels for one line of the legend
 OPACITY = 0.30
+SMALL_HOLE = 200  # pixels of the picture
 
 BACKGROUND: Rgb = (0, 0, 0)
 PAPER: Rgb = (24, 24, 27)
@@ -86,12 +87,18 @@ def draw_panel(panel: Panel, colours: dict[int, Rgb]) -> Image.Image:
     for number, rgb in colours.items():
         mask = labels == number
         pixels[mask] = (1 - OPACITY) * pixels[mask] + OPACITY * np.asarray(rgb)
-        whole = ndimage.binary_fill_holes(mask)  # a line around each vessel would hide it
-        pixels[whole & ~ndimage.binary_erosion(whole)] = rgb
+        pixels[_find_rim(mask)] = rgb
     cell = Image.new("RGB", (CELL, CELL), BACKGROUND)
     cell.paste(Image.fromarray(pixels.astype(np.uint8)), ((CELL - width) // 2, (CELL - height) // 2))
     _letter(cell, panel)
     return cell
+
+
+def _find_rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the rim of a segment, but not that of small holes in it: a line around each vessel would hide the vessel."""
+    holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
+    whole = mask | ((holes > 0) & (np.bincount(holes.ravel())[holes] < SMALL_HOLE))
+    return np.asarray(whole & ~ndimage.binary_erosion(whole), dtype=np.bool_)
 
 
 def _letter(cell: Image.Image, panel: Panel) -> None:
