@@ -94,8 +94,8 @@ def make_chest_ct(
     # In-plane blur stands for the reconstruction kernel; noise is added after it, as quantum noise is.
     hounsfield = ndimage.gaussian_filter(hounsfield, (0.3, 0.6, 0.6)) + rng.normal(0.0, 14.0, shape)
     stored = np.clip(np.rint(hounsfield) - INTERCEPT, 0, 4095).astype(np.uint16)
-    series = _series(study_name, patient_id, seed)
-    datasets = [_instance(series, stored[index], affine, index, len(stored)) for index in range(len(stored))]
+    # Each instance gets data elements of its own: a test that changes one must not change all.
+    datasets = [_instance(_series(study_name, patient_id, seed), stored[index], affine, index, len(stored)) for index in range(len(stored))]
     return ChestPhantom(datasets=datasets, labels=labels, hounsfield=(stored.astype(np.int32) + INTERCEPT).astype(np.int16))
 
 
@@ -241,16 +241,14 @@ def _series(study_name: str, patient_id: str, seed: int) -> Dataset:
     return series
 
 
-def _instance(series: Dataset, stored: NDArray[np.uint16], affine: Array, index: int, count: int) -> Dataset:
-    """One slice: the shared attributes with its own identity, place (PS3.3 C.7.6.2) and pixels."""
-    dataset = Dataset()
-    dataset.update(series)
+def _instance(dataset: Dataset, stored: NDArray[np.uint16], affine: Array, index: int, count: int) -> Dataset:
+    """Give one slice its own identity, place (PS3.3 C.7.6.2) and pixels, beside the attributes that all share."""
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = series.SOPClassUID
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     # Numbered against the slice order, as feet-first scans are: sorting by Instance Number would be wrong.
     dataset.InstanceNumber = count - index
-    dataset.SOPInstanceUID = uid_from(series.SeriesInstanceUID, dataset.InstanceNumber)
+    dataset.SOPInstanceUID = uid_from(dataset.SeriesInstanceUID, dataset.InstanceNumber)
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     slice_step, row_step, column_step = (float(np.linalg.norm(affine[:3, axis])) for axis in range(3))
     position = affine[:3, 3] + index * affine[:3, 0]
