@@ -75,7 +75,7 @@ def facts_of(headers: Sequence[Dataset]) -> SeriesFacts:
     first = headers[0]
     types = [frozenset(_words(header.get("ImageType"))) for header in headers]
     thickness = [numbers(header, "SliceThickness", 1) for header in headers]
-    known = [float(value[0]) for value in thickness if value is not None]
+    known = [float(value[0]) for value in thickness if value is not None and np.isfinite(value[0])]
     return SeriesFacts(
         series_instance_uid=str(first.get("SeriesInstanceUID", "")),
         modality=str(first.get("Modality", "")).upper(),

@@ -90,8 +90,11 @@ def _image_type(header: Dataset) -> tuple[str, ...]:
 
 def numbers(header: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
     """The ``count`` decimal numbers of one element, or None when they are not there or not numbers."""
+    value = header.get(keyword)
+    if value is None:
+        return None
     try:
-        values = np.asarray(header.get(keyword), dtype=np.float64).ravel()
+        values = np.asarray(value, dtype=np.float64).ravel()
     except (TypeError, ValueError):
         return None
     return values if values.shape == (count,) else None
