@@ -104,8 +104,10 @@ class Demo:
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder; name one that holds DICOM files.", reason="no_folder")
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
-        found = [(path, scu.read_outgoing(path)) for path in paths]
-        files = [outgoing for _, outgoing in found if outgoing is not None]
+        (self._out / "study").mkdir(exist_ok=True)
+        found = [scu.read_outgoing(path) for path in paths]
+        again = [scu.read_outgoing(scu.restate(outgoing.path, self._out / "study")) for outgoing in found if outgoing is not None]
+        files = [outgoing for outgoing in again if outgoing is not None]
         skipped = len(paths) - len(files)
         if skipped:
             self._console.print(f"{skipped} of {len(paths)} files are not DICOM files with File Meta Information and cannot be sent.")

@@ -117,7 +117,7 @@ def _say(event: str, detail: Mapping[str, Any], row: views.AuditRow) -> str:
             return f"on {detail['device']} in {sum(detail['seconds'].values()):.1f} s: {findings_text(detail)}"
         case ["delivery", _]:
             told = " ".join(str(detail[key]) for key in ("kind", "status", "sentence") if detail.get(key))
-            return f"{row.destination}: {told}"
+            return f"{row.destination}: {told}".rstrip(": ")
     return str(detail.get("sentence") or detail.get("why") or "")
 
 

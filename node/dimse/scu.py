@@ -9,10 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
 from pynetdicom import AE, _config, build_context
 from pynetdicom.association import Association
+from pynetdicom.dsutils import split_dataset
 
 from node.core.errors import PeerRefused, PeerUnavailable
 from node.core.result import Answer, Destination
@@ -52,6 +58,26 @@ def read_outgoing(path: Path) -> Outgoing | None:
     if not (sop_class and instance and syntax):
         return None
     return Outgoing(path=path, sop_class_uid=sop_class, sop_instance_uid=instance, transfer_syntax_uid=syntax)
+
+
+def restate(path: Path, folder: Path) -> Path:
+    """Return ``path``, or a copy whose File Meta Information agrees with its data set.
+
+    A C-STORE command states the identity of the data set (PS3.7 section 9.1.1.1), and some files on disk carry another one in front of it. The
+    data set itself is copied byte for byte.
+    """
+    found, offset = split_dataset(path)
+    meta = FileMetaDataset(found)
+    inside = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+    said = (str(inside.get("SOPClassUID", "")), str(inside.get("SOPInstanceUID", "")))
+    if not all(said) or said == (meta.get("MediaStorageSOPClassUID"), meta.get("MediaStorageSOPInstanceUID")):
+        return path
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(said[0]), UID(said[1])
+    copy = folder / f"{path.stem}-restated.dcm"
+    header = DicomBytesIO()
+    write_file_meta_info(header, meta, enforce_standard=False)
+    copy.write_bytes(b"\0" * 128 + b"DICM" + header.getvalue() + path.read_bytes()[offset:])
+    return copy
 
 
 def verify(caller: Caller, peer: Destination) -> None:

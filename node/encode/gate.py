@@ -6,12 +6,13 @@ segment; this does. What fails is never repaired: nothing is sent.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from node.core.errors import EncodeError
 from node.core.job import Job
@@ -20,6 +21,21 @@ from node.encode.gate_identity import check_identity, check_marking, check_uids
 from node.encode.gate_report import check_document, check_evidence, check_groups
 from node.encode.gate_segmentation import check_grid, check_segments, check_voxels
 from pipelines.result import Inference
+
+#: What reading a data set that is not as it should be may raise, in pydicom and in the checks.
+FAULTS = (
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 Check = Callable[[Dataset], Iterator[str]]
 
@@ -43,7 +59,7 @@ def find_failures(objects: Sequence[EncodedObject], inference: Inference, job: J
     for encoded in objects:
         try:
             datasets[encoded.kind] = dcmread(BytesIO(encoded.content))
-        except (InvalidDicomError, EOFError) as error:
+        except FAULTS as error:
             yield f"{encoded.kind}: cannot be read again ({type(error).__name__})"
     if [encoded.kind for encoded in objects] != ["SEG", "SR"] or len(datasets) != 2:
         yield "not one SEG and one SR in this order"
@@ -71,5 +87,5 @@ def _run(kind: str, checks: Sequence[Check], dataset: Dataset) -> Iterator[str]:
         try:
             for failure in check(dataset):
                 yield f"{kind}: {failure}"
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except FAULTS as error:
             yield f"{kind}: cannot be inspected ({type(error).__name__}: {error})"

@@ -65,12 +65,7 @@ def read_header(arrival: Arrival, meta: bytes) -> Header:
         patient_id=_text(data_set, "PatientID"),
         modality=_text(data_set, "Modality"),
     )
-    for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid"):
-        value = getattr(header, name)
-        if not value:
-            raise NotUnderstood(f"The data set has no {_spoken(name)}; correct it at the sender.", reason="missing_identity")
-        if not is_valid_uid(value):
-            raise NotUnderstood(f"The {_spoken(name)} is no UID by PS3.5 section 9.1; correct it at the sender.", reason="malformed_uid")
+    _check_uids(header)
     if header.sop_instance_uid != arrival.sop_instance_uid or header.sop_class_uid != arrival.sop_class_uid:
         raise DoesNotMatch("The data set has another SOP Class or Instance UID than the C-STORE command.", reason="command")
     if len(header.patient_id) > 64 or len(header.modality) > 16:
@@ -93,7 +88,16 @@ def _text(data_set: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip().strip("\0")
 
 
-def _spoken(name: str) -> str:
-    return {"sop_class_uid": "SOP Class UID", "sop_instance_uid": "SOP Instance UID"}.get(name) or (
-        "Study Instance UID" if name.startswith("study") else "Series Instance UID"
-    )
+def _check_uids(header: Header) -> None:
+    uids = {
+        "SOP Class UID": header.sop_class_uid,
+        "SOP Instance UID": header.sop_instance_uid,
+        "Study Instance UID": header.study_instance_uid,
+        "Series Instance UID": header.series_instance_uid,
+    }
+    missing = ", ".join(name for name, value in uids.items() if not value)
+    if missing:
+        raise NotUnderstood(f"The data set has no {missing}; correct it at the sender.", reason="missing_identity")
+    malformed = ", ".join(name for name, value in uids.items() if not is_valid_uid(value))
+    if malformed:
+        raise NotUnderstood(f"{malformed}: not a UID by PS3.5 section 9.1; correct it at the sender.", reason="malformed_uid")

@@ -66,7 +66,8 @@ def route(instances: Sequence[Instance], paths: Mapping[str, Path], catalog: Cat
             entry = catalog.available[name]
             taken.extend(_ask(entry, facts, unread, series))
         except _NothingTaken as nothing:
-            not_taken.append(NotTaken(pipeline=name, code=NoUsableSeries.code, sentence=str(nothing), series=nothing.reasons))
+            code = NoUsableSeries(str(nothing), reason=_shared(nothing.reasons)).full_code
+            not_taken.append(NotTaken(pipeline=name, code=code, sentence=str(nothing), series=nothing.reasons))
         except CodedError as error:
             not_taken.append(NotTaken(pipeline=name, code=error.full_code, sentence=error.sentence, series={}))
     return Routing(taken=tuple(taken), not_taken=tuple(not_taken))
@@ -116,6 +117,12 @@ def _ask(entry: Entry, facts: Sequence[SeriesFacts], unread: Mapping[str, str], 
         )
         for uid in selection.chosen
     ]
+
+
+def _shared(reasons: Mapping[str, str]) -> str:
+    """The one reason that every series has in common, so that it can be counted in SQL; empty when they differ."""
+    codes = {reason.partition(":")[0] for reason in reasons.values()}
+    return codes.pop() if len(codes) == 1 else ""
 
 
 def _sorted(instances: Iterable[Instance]) -> list[Instance]:
