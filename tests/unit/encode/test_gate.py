@@ -350,6 +350,19 @@ def test_bytes_that_are_no_file_are_caught(case, objects):
         inspect(broken, case.inference, case.job)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of much that it reads here
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_damaged_file_is_caught_or_harmless_but_never_breaks_the_gate(case, objects, kind):
+    rng = np.random.default_rng(kind)
+    caught = 0
+    for place in rng.integers(128, len(objects[kind].content), 60):
+        content = bytearray(objects[kind].content)
+        content[place] ^= 1 << int(rng.integers(8))
+        damaged = [replace(o, content=bytes(content)) if o is objects[kind] else o for o in objects]
+        caught += bool(list(find_failures(damaged, case.inference, case.job)))
+    assert caught > 20
+
+
 def test_a_failure_never_quotes_the_patient(case, objects):
     changes = [put(keyword, "Doe^Jane") for keyword in ("PatientName", "PatientID", "ReferringPhysicianName")]
     for change in changes:
