@@ -174,7 +174,11 @@ def work(config: Config, stop: threading.Event) -> None:
         role = Role(config, "work", stack)
         device: Device[process.Request, Any] = Device(process.run_job)
         stack.callback(device.close)
-        ask = _requests(config, read_catalog(config))
+        catalog = read_catalog(config)
+        for name in set(config.pipelines.enabled) & set(catalog.available):
+            section, digest = config.pipelines, catalog.available[name].model.digest
+            device.prepare(process.warm_up, section.folder / name / "pipeline.toml", section.models, config.work.device, digest)
+        ask = _requests(config, catalog)
         station = Inference(role.ledger, role.spool, device, ask, list(destinations_of(config)), role.engine.dispatch)
         heart = Heart(role.ledger, config.work.lease_s, device.cancel)
         loop = Loop(

@@ -52,6 +52,11 @@ def run_job(request: Request) -> Product:
     return Product(objects=objects, summary=_summarise(inference))
 
 
+def warm_up(declaration: Path, models: Path, device: str, digest: str) -> None:
+    """Load a pipeline's model before the first job asks for it."""
+    _warm_runner(declaration, models, device, digest).load()
+
+
 @functools.lru_cache(maxsize=4)
 def _warm_runner(declaration: Path, models: Path, device: str, digest: str) -> Runner:
     """Load a pipeline's model once and keep it; another digest is another model."""

@@ -5,7 +5,7 @@ The bytes are kept as they came and are never decoded on arrival, so there is no
 
 from __future__ import annotations
 
-from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
+from pydicom.uid import UID, UID_dictionary  # type: ignore[attr-defined]
 from pynetdicom import AE, _config, sop_class
 from pynetdicom.service_class import StorageServiceClass
 
@@ -42,6 +42,7 @@ def support_storage(ae: AE, *, unknown: bool) -> None:
         pynetdicom keeps this switch for the whole process, which is one reason why a listener has a process of its own.
     """
     _config.UNRESTRICTED_STORAGE_SERVICE = unknown
+    _name_other_services()
     ae.add_supported_context(VERIFICATION)
     for uid in storage_sop_classes():
         if unknown and _is_taken_for_storage(uid):
@@ -49,6 +50,13 @@ def support_storage(ae: AE, *, unknown: bool) -> None:
         if uid not in sop_class._STORAGE_CLASSES.values():
             sop_class.register_uid(uid, UID_dictionary[uid][4], StorageServiceClass)
         ae.add_supported_context(uid, list(transfer_syntaxes()))
+
+
+def _name_other_services() -> None:
+    """Give pynetdicom the names of all that PS3.6 lists and is no storage: what it has no name for, it would take for storage."""
+    for uid in UID_dictionary.keys() - set(storage_sop_classes()):
+        if keyword := UID_dictionary[uid][4]:
+            vars(sop_class).setdefault(keyword, UID(uid))
 
 
 def _is_taken_for_storage(uid: str) -> bool:

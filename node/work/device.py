@@ -64,6 +64,10 @@ class Device(Generic[Asked, Made]):
             with self._lock:
                 self._running.pop(work_id, None)
 
+    def prepare(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the child run ``function`` before the first request comes; should it fail, the request will say why."""
+        self._pool.schedule(function, args=arguments)
+
     def cancel(self, work_id: str) -> None:
         """Kill whatever runs for ``work_id``."""
         with self._lock:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [  # of node, top to bottom: a module imports only from rows below it, or from its own package
     {"__main__"},
     {"cli"},
-    {"app", "supervisor", "demo"},
+    {"demo"},
+    {"show"},
+    {"app", "supervisor"},
     {"dimse", "intake", "process", "work", "deliver", "web"},
     {"encode"},
     {"ledger", "spool", "config", "logs"},
