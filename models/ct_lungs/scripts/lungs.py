@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from scripts.airway import find_airway
-from scripts.morphology import blur, bounding_box, close, components, dilate, erode, fill_small, touching_sides
+from scripts.morphology import blur, bounding_box, close, components, dilate, erode, fill_cavities, fill_small, touching_sides
 
 #: Half way between lung (about -850 HU) and soft tissue (about 40 HU).
 AIR_HU = -400.0
@@ -21,7 +21,7 @@ LUNG_MEAN_HU = (-945.0, -300.0)
 MIN_SHARE, MIN_APART_MM = 0.15, 40.0
 #: Lungs that touch are thinned by up to this much until they part.
 MAX_THINNING_MM = 9.0
-#: Vessels and nodules up to about twice this width count as lung.
+#: Vessels, and nodules on the pleura up to about twice this width, count as lung; nodules inside the lung do whatever their size.
 CLOSING_MM = 6.0
 #: Larger holes in an axial slice are no vessel but the top of the diaphragm.
 MAX_HOLE_MM2 = 300.0
@@ -75,8 +75,8 @@ class ClassicalLungs(Module):
         right, left = self._part(self._lung_tissue(smooth, inside & ~wall))
         steps = max(1, round(CLOSING_MM / self.spacing_mm))
         hole = round(MAX_HOLE_MM2 / self.spacing_mm**2)
-        right = fill_small(close(right, steps), hole) & ~left & ~wall
-        left = fill_small(close(left, steps), hole) & ~right & ~wall
+        right = fill_small(fill_cavities(close(right, steps)), hole) & ~left & ~wall
+        left = fill_small(fill_cavities(close(left, steps)), hole) & ~right & ~wall
         return right, left
 
     def _lung_tissue(self, smooth: Tensor, candidates: Tensor) -> Tensor:

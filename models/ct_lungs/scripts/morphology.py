@@ -85,6 +85,15 @@ def fill_small(mask: Tensor, voxels: int) -> Tensor:
     return mask | torch.from_numpy(small[labels]).to(mask.device)
 
 
+def fill_cavities(mask: Tensor) -> Tensor:
+    """Fill what the mask encloses on all sides: nodules, whatever their size, but not the dome of the diaphragm."""
+    labels, sizes = components(~mask)
+    enclosed = sizes > 0
+    for face in (labels[0], labels[-1], labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        enclosed[face] = False
+    return mask | torch.from_numpy(enclosed[labels]).to(mask.device)
+
+
 def bounding_box(mask: Tensor, margin: int) -> tuple[slice, slice, slice]:
     """The smallest box around a mask, widened by a margin where there is room; the whole array for an empty mask."""
     box = []

@@ -1,0 +1,148 @@
+"""Real series from real scanners: what is taken gives true numbers, what is not taken says why."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from pipelines.catalog import Entry, load_entry
+from pipelines.errors import CodedError, IdentityConflict, ImplausibleResult
+from pipelines.pixels import read_slice
+from pipelines.result import Inference, SeriesFiles
+from pipelines.runner import Runner
+from pipelines.selection import facts_of, select
+from pipelines.series import read_headers, read_volume
+from pipelines.spec import Span
+
+REPOSITORY = Path(__file__).parents[3]
+
+# Old scanners wrote UIDs with leading zeros and values outside of their VR; pydicom says so at each.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+
+@pytest.fixture(scope="module")
+def entry() -> Entry:
+    return load_entry(REPOSITORY / "pipelines" / "ct_lungs" / "pipeline.toml", REPOSITORY / "models")
+
+
+def files_in(folder: Path) -> SeriesFiles:
+    paths = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+    return SeriesFiles(series_instance_uid=str(read_headers(paths[:1])[0].get("SeriesInstanceUID", "")), paths=paths)
+
+
+@pytest.fixture(scope="module")
+def chest(entry: Entry, test_data: Path) -> Inference:
+    return Runner(entry, "cpu").run(files_in(test_data / "ct_chest_lidc0001" / "ct"))
+
+
+def test_the_lungs_of_a_real_chest_have_true_volumes(chest: Inference) -> None:
+    right, left = chest.findings
+    assert right.measurements[0].value == pytest.approx(1960, abs=60)
+    assert left.measurements[0].value == pytest.approx(1767, abs=60)
+    for finding in (right, left):
+        assert -860 < finding.measurements[1].value < -800
+        assert 1 < finding.measurements[2].value < 6
+
+
+def test_the_right_lung_of_a_real_chest_is_on_the_right(chest: Inference) -> None:
+    affine = chest.label_map.grid.affine
+    x = {label: (affine @ [*np.argwhere(chest.label_map.array == label).mean(axis=0), 1.0])[0] for label in (1, 2)}
+    # +x is the patient's left (PS3.3 C.7.6.2.1.1); this patient lies feet first, which changes nothing.
+    assert x[1] < -40 < 40 < x[2]
+
+
+def test_the_nodule_that_radiologists_marked_lies_in_a_lung(chest: Inference, test_data: Path) -> None:
+    (path,) = (path for path in (test_data / "ct_chest_lidc0001" / "seg").rglob("*") if path.is_file())
+    segmentation = dcmread(path)
+    mask = segmentation.pixel_array.astype(bool)
+    inside = total = 0
+    for frame, item in zip(mask, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.asarray(item.PlanePositionSequence[0].ImagePositionPatient, float)
+        index = round(float((np.linalg.inv(chest.label_map.grid.affine) @ [*position, 1.0])[0]))
+        inside += np.count_nonzero(chest.label_map.array[index][frame])
+        total += np.count_nonzero(frame)
+    assert inside / total > 0.99
+
+
+def test_a_belly_without_patient_is_refused(entry: Entry, test_data: Path) -> None:
+    with pytest.raises(IdentityConflict) as refusal:
+        Runner(entry, "cpu").run(files_in(test_data / "ct_body_j2k_totalseg" / "ct"))
+    assert refusal.value.reason == "missing"
+
+
+@pytest.fixture
+def belly(test_data: Path, tmp_path: Path) -> SeriesFiles:
+    """The belly with a made-up identity, so that everything after it is reached; still JPEG 2000."""
+    for path in files_in(test_data / "ct_body_j2k_totalseg" / "ct").paths:
+        dataset = dcmread(path)
+        dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "BELLY", "2.25.1", "2.25.2"
+        dataset.save_as(tmp_path / path.name)
+    return files_in(tmp_path)
+
+
+def test_a_belly_too_short_for_a_chest_is_refused(entry: Entry, belly: SeriesFiles) -> None:
+    with pytest.raises(CodedError) as refusal:
+        Runner(entry, "cpu").run(belly)
+    assert refusal.value.full_code == "GEOMETRY.coverage"
+
+
+def test_a_belly_of_any_length_has_no_lungs(entry: Entry, belly: SeriesFiles) -> None:
+    limits = entry.pipeline.limits.model_copy(update={"coverage_mm": Span(min=1, max=2000)})
+    patient = Entry(pipeline=entry.pipeline.model_copy(update={"limits": limits}), model=entry.model, bundle=entry.bundle)
+    with pytest.raises(ImplausibleResult):
+        Runner(patient, "cpu").run(belly)
+
+
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    [
+        ("ct_4d_19_timepoints", "IDENTITY_CONFLICT.mixed"),
+        ("duplicate_and_missing", "GEOMETRY.duplicate_position"),
+        ("gantrytilting", "GEOMETRY.tilt"),
+        ("notavolume", "GEOMETRY.too_few"),
+        ("slicecount", "GEOMETRY.too_few"),
+        ("sliceincrement", "GEOMETRY.gap"),
+        ("sliceorientation", "GEOMETRY.mixed_orientation"),
+    ],
+)
+def test_odd_series_are_refused_by_their_oddity(folder: str, code: str, test_data: Path) -> None:
+    with pytest.raises(CodedError) as refusal:
+        read_volume(files_in(test_data / "odd" / "geometry" / folder))
+    assert refusal.value.full_code == code
+
+
+@pytest.mark.parametrize(
+    ("folder", "shape", "spacing_mm"),
+    [("mr_brain_ge_axial", (20, 256, 256), 7.0), ("mr_brain_siemens_sag", (24, 256, 256), 4.8)],
+)
+def test_jitter_of_a_real_scanner_is_accepted(folder: str, shape: tuple[int, int, int], spacing_mm: float, test_data: Path) -> None:
+    grid = read_volume(files_in(test_data / folder)).grid
+    assert grid.shape == shape
+    assert grid.spacing_mm[0] == pytest.approx(spacing_mm, rel=0.001)
+
+
+def test_one_slice_in_every_decodable_syntax_has_the_same_values(test_data: Path) -> None:
+    folder = test_data / "transfer_syntaxes" / "same_ct_slice"
+    lossless = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"}
+    lossless |= {f"1.2.840.10008.1.2.4.{number}" for number in (57, 70, 80, 90)}
+    slices = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        header = dcmread(path, stop_before_pixels=True)
+        if str(header.file_meta.TransferSyntaxUID) in lossless:
+            slices[str(header.file_meta.TransferSyntaxUID)] = out = np.empty((header.Rows, header.Columns), np.float32)
+            read_slice(path, out)
+    assert set(slices) == lossless
+    first = slices["1.2.840.10008.1.2.1"]
+    assert {syntax for syntax, values in slices.items() if not np.array_equal(values, first)} == set()
+
+
+def test_a_real_study_of_scouts_and_priors_says_why_nothing_fits(entry: Entry, test_data: Path) -> None:
+    series: dict[str, list] = {}
+    for path in sorted((test_data / "multi_study_tiny").rglob("*")):
+        if path.is_file():
+            header = dcmread(path, stop_before_pixels=True)
+            series.setdefault(str(header.SeriesInstanceUID), []).append(header)
+    selection = select(entry.pipeline.series, map(facts_of, series.values()))
+    assert selection.chosen == ()
+    assert set(selection.reasons) == set(series)
