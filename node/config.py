@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from node.core.errors import ConfigError
 
 
-def _resolve_secret(value: object) -> object:
+def _resolve_secret(value: object, info: ValidationInfo) -> object:
     """Turn ``{env = "NAME"}`` or ``{file = "PATH"}`` into the text that it points to."""
+    folder: Path = (info.context or {}).get("folder", Path())
     match value:
         case {"env": str(name), **rest} if not rest:
             if name not in os.environ:
@@ -25,16 +37,26 @@ def _resolve_secret(value: object) -> object:
             return os.environ[name]
         case {"file": str(name), **rest} if not rest:
             try:
-                return Path(name).read_text(encoding="utf-8").strip()
+                return (folder / name).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ValueError(f"the file {name} cannot be read ({error.strerror}); create it, or give the value here") from error
+            except UnicodeDecodeError:
+                raise ValueError(f"the file {name} is not UTF-8 text; write the value alone into it") from None
         case dict():
             raise ValueError('a secret is a string, { env = "NAME" } or { file = "PATH" }')
     return value
 
 
-#: An Application Entity title: PS3.5 Table 6.2-1 (VR AE), at most 16 characters, no backslash, no control characters.
-AETitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]*[!-\[\]-~][ -\[\]-~]*$")]
+def _check_ae_title(title: str) -> str:
+    """Take the spaces off that mean nothing (PS3.5 Table 6.2-1, VR AE), so that titles can be compared."""
+    title = title.strip(" ")
+    if re.fullmatch(r"[ -\[\]-~]{1,16}", title) is None:
+        raise ValueError("an AE title is 1 to 16 characters of ASCII that can be printed, without a backslash")
+    return title
+
+
+#: An Application Entity title.
+AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Secret = Annotated[SecretStr, BeforeValidator(_resolve_secret)]
@@ -42,9 +64,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,47}$")]
 
 
 class Section(BaseModel):
-    """Base of every table: frozen, and unknown keys are faults."""
+    """Base of every table: frozen, and unknown keys are faults. What was given is never quoted, because it may hold a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class NodeSection(Section):
@@ -184,12 +206,13 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. Copy config.toml from the project and edit it.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from error
+    folder = path.resolve().parent
     try:
-        config = Config.model_validate(tables)
+        config = Config.model_validate(tables, context={"folder": folder})
     except ValidationError as error:
         lines = [_explain(fault) for fault in error.errors(include_url=False, include_input=False)]
         raise ConfigError(f"{path} has {len(lines)} fault{'s' if len(lines) > 1 else ''}:\n" + "\n".join(lines)) from error
-    return _anchor(config, path.resolve().parent)
+    return _anchor(config, folder)
 
 
 def _anchor(config: Config, folder: Path) -> Config:
