@@ -337,18 +337,20 @@ class StoreScu:
     ) -> None:
         checks = ["-nuc"] if program == "dcmsend" else []
         arguments = ["-d", "-nh", *checks, "-aet", calling, "-aec", called, *options, host, str(port), *map(str, files)]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would fill up and stop the sender
         self.process = subprocess.Popen(
             [find_tool("setpriv"), "--pdeathsig", "KILL", "--", find_tool(program), *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TCP_NODELAY": "1"},
         )
 
     def wait(self, timeout: float = 100) -> Sending:
         """Wait for the end of the program and read what it said."""
-        output, _ = self.process.communicate(timeout=timeout)
-        log = output.decode(errors="replace")
+        self.process.wait(timeout)
+        self._log.seek(0)
+        log = self._log.read().decode(errors="replace")
         return Sending(returncode=self.process.returncode, instances=tuple(_read_messages(log)), log=log)
 
     def kill(self) -> None:
@@ -360,7 +362,8 @@ class StoreScu:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self.process.communicate()
+        self.process.wait()
+        self._log.close()
 
 
 def _read_messages(log: str) -> Iterator[Stored]:
