@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -49,9 +50,11 @@ class LocalSpool:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._incoming = root / "incoming" / uuid.uuid4().hex
-        self._incoming.mkdir(parents=True)
-        self._lock = (self._incoming / ".lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._incoming.parent.mkdir(parents=True, exist_ok=True)
+        with self._gate():
+            self._incoming.mkdir()
+            self._lock = (self._incoming / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:
         return self
@@ -92,10 +95,11 @@ class LocalSpool:
         Raises
         ------
         StorageError
-            If the key would lead out of the spool.
+            If the key would lead out of the spool, or cannot be written into the name of a draft.
         """
         pure = PurePosixPath(key)
-        if pure.is_absolute() or not pure.parts or any(part in ("..", "incoming") or part.startswith(".") for part in pure.parts):
+        unsafe = any(part == "incoming" or part.startswith(".") for part in pure.parts) or not {"+", "\0"}.isdisjoint(key)
+        if pure.is_absolute() or not pure.parts or unsafe:
             raise StorageError(f"{key!r} is not a key of the spool.", reason="key")
         return self.root / pure
 
@@ -107,7 +111,7 @@ class LocalSpool:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Every key that begins with the folder ``prefix``, sorted within each folder."""
-        for folder, names, files in os.walk(self.root / prefix if prefix else self.root):
+        for folder, names, files in os.walk(self.path(prefix) if prefix else self.root):
             here = Path(folder)
             if here == self.root and "incoming" in names:
                 names.remove("incoming")
@@ -132,23 +136,30 @@ class LocalSpool:
             How many files were taken away.
         """
         removed = 0
-        for folder in sorted((self.root / "incoming").iterdir()):
-            if folder == self._incoming:
-                continue
-            with (folder / ".lock").open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # its process lives
-                removed += self._clear(folder, is_known)
-            shutil.rmtree(folder)
+        with self._gate():
+            for folder in sorted(path for path in self._incoming.parent.iterdir() if path.is_dir() and path != self._incoming):
+                with (folder / ".lock").open("w") as lock:
+                    try:
+                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue  # its process lives
+                    removed += self._clear(folder, is_known)
+                shutil.rmtree(folder)
         return removed
 
     def close(self) -> None:
         """Give the place in ``incoming/`` back."""
-        self._lock.close()
-        if sorted(self._incoming.iterdir()) == [self._incoming / ".lock"]:
-            shutil.rmtree(self._incoming)
+        with self._gate():
+            self._lock.close()
+            if sorted(self._incoming.iterdir()) == [self._incoming / ".lock"]:
+                shutil.rmtree(self._incoming)
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Enter, leave or clear ``incoming/`` one process at a time, so that none takes another's half-made place for an abandoned one."""
+        with (self._incoming.parent / ".gate").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
 
     def _clear(self, folder: Path, is_known: Callable[[str], bool]) -> int:
         removed = 0
