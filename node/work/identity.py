@@ -20,7 +20,7 @@ def is_gone(identity: str) -> bool:
     """Whether ``identity`` belongs to a process of this machine that no longer exists. False when that cannot be known from here."""
     host, _, rest = identity.partition("/")
     parts = rest.split("/")
-    if len(parts) < 4 or (host, parts[0], parts[1]) != _place():
+    if len(parts) < 4 or (host, parts[0], parts[1]) != _place() or not parts[2].isdecimal():
         return False
     return not Path(f"/proc/{parts[2]}").exists()
 
