@@ -139,7 +139,7 @@ class Bundle:
                 image = sample[self._key]
                 output = self._timed(seconds, "network", lambda: self._infer(image))
                 meta = {"meta": image.meta, "applied_operations": image.applied_operations} if isinstance(image, MetaTensor) else {}
-                sample[PRED] = MetaTensor(torch.as_tensor(output)[0], **meta)
+                sample[PRED] = MetaTensor((output.as_tensor() if isinstance(output, MetaTensor) else output)[0], **meta)
                 array = self._timed(seconds, "postprocess", lambda: to_label_array(self._postprocessing(sample)[PRED], volume.grid, labels))
         finally:
             self._reader.volume = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Module
@@ -55,7 +56,11 @@ class ClassicalLungs(Module):
             1 in the right lung, -1 in the left lung, 0 elsewhere: one field that may be interpolated linearly before `to_labels`
             cuts it half way, at a third of the cost of a channel for each.
         """
-        return torch.stack([self._one(torch.as_tensor(sample[0])) for sample in image])
+        # Made from the image, so that a MONAI engine finds the way back to the source grid in its metadata.
+        fields = torch.zeros_like(image)
+        for number in range(len(image)):
+            fields[number, 0] = self._one(as_plain(image[number, 0]))
+        return fields
 
     def _one(self, image: Tensor) -> Tensor:
         smooth = blur(image)
@@ -65,8 +70,8 @@ class ClassicalLungs(Module):
         # Everything after this looks at the air inside the body only, half of the volume or less.
         box = bounding_box(inside, steps + 2)
         right, left = self._segment(smooth[box], inside[box])
-        field = torch.zeros((1, *image.shape), dtype=torch.float32, device=image.device)
-        field[(0, *box)] = right.to(torch.float32) - left.to(torch.float32)
+        field = torch.zeros_like(image)
+        field[box] = right.to(image.dtype) - left.to(image.dtype)
         return field
 
     def _segment(self, smooth: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +117,11 @@ class ClassicalLungs(Module):
             return None
         right, left = (first, second) if middles[first] > middles[second] else (second, first)
         return torch.from_numpy(labels == right).to(mask.device), torch.from_numpy(labels == left).to(mask.device)
+
+
+def as_plain(image: Tensor) -> Tensor:
+    """The same values without MONAI's metadata, which every single operation would carry along."""
+    return image.as_tensor() if isinstance(image, MetaTensor) else image
 
 
 def _middle_x(mask: NDArray[np.bool_]) -> float:

@@ -74,8 +74,9 @@ def test_a_belly_without_patient_is_refused(entry: Entry, test_data: Path) -> No
 @pytest.fixture
 def belly(test_data: Path, tmp_path: Path) -> SeriesFiles:
     """The belly with a made-up identity, so that everything after it is reached; still JPEG 2000."""
-    for path in files_in(test_data / "ct_body_j2k_totalseg" / "ct").paths:
+    for number, path in enumerate(files_in(test_data / "ct_body_j2k_totalseg" / "ct").paths):
         dataset = dcmread(path)
+        dataset.SOPInstanceUID = f"2.25.3.{number}"
         dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "BELLY", "2.25.1", "2.25.2"
         dataset.save_as(tmp_path / path.name)
     return files_in(tmp_path)
