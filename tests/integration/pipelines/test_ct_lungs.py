@@ -1,8 +1,11 @@
 """The shipped pipeline finds the phantom's lungs, whichever way the scanner looked at them."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from pipelines.catalog import Entry, load_entry
 from pipelines.errors import DigestMismatch, GeometryError, ImplausibleResult
 from pipelines.phantom import LEFT_LUNG, RIGHT_LUNG, make_chest_ct
 from pipelines.runner import Runner
+from pipelines.series import read_volume
 from tests.phantoms import PRONE, SEEN_FROM_ABOVE, oblique, turned, write_series
 
 REPOSITORY = Path(__file__).parents[3]
@@ -146,6 +150,28 @@ def test_a_bundle_changed_after_the_start_is_not_loaded(entry: Entry, tmp_path: 
     runner = Runner(Entry(pipeline=entry.pipeline, model=entry.model, bundle=changed), "cpu")
     with pytest.raises(DigestMismatch):
         runner.load()
+
+
+MONAI_ALONE = """
+import sys
+from monai.bundle import run
+sys.path.insert(0, ".")
+run(config_file="configs/inference.json", bundle_root=".", dataset_dir=sys.argv[1], output_dir=sys.argv[2])
+"""
+
+
+def test_monai_runs_the_bundle_without_us(tmp_path: Path) -> None:
+    phantom = make_chest_ct(orientation=oblique())
+    volume = read_volume(write_series(phantom.datasets, tmp_path / "series"))
+    shutil.copytree(REPOSITORY / "models" / "ct_lungs", tmp_path / "bundle", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.grid.ras_affine), tmp_path / "in" / "chest.nii.gz")
+    command = [sys.executable, "-c", MONAI_ALONE, str(tmp_path / "in"), str(tmp_path / "out")]
+    subprocess.run(command, cwd=tmp_path / "bundle", check=True, capture_output=True)
+    (result,) = (tmp_path / "out").rglob("*.nii.gz")
+    found = np.asarray(nibabel.load(result).dataobj).squeeze().transpose(2, 1, 0)
+    assert dice(found, phantom.labels, RIGHT_LUNG) > 0.98
+    assert dice(found, phantom.labels, LEFT_LUNG) > 0.98
 
 
 @pytest.mark.gpu

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -38,6 +38,7 @@ def headers_of(axes: NDArray[np.float64], steps: tuple[float, ...], origin: tupl
     return headers
 
 
+@settings(deadline=None)  # a busy machine proves nothing
 @given(
     turn=st.tuples(angles, angles, angles),
     steps=st.tuples(lengths, lengths, lengths),
