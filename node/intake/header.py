@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+import zlib
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from node import __version__
 from node.core.errors import DoesNotMatch, NotUnderstood
@@ -18,6 +21,29 @@ from node.core.uids import derive_uid, is_valid_uid
 
 _IMPLEMENTATION_CLASS_UID = derive_uid("implementation")
 _TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality", "SpecificCharacterSet"]
+
+#: Deflated Explicit VR Little Endian, and the two JPIP syntaxes whose data set is deflated in the same way (PS3.5 Annex A.5, A.7, A.9).
+_DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
+#: The identity lies before the pixels; a deflated data set is not unpacked further than this, whatever it claims to hold.
+_MOST_INFLATED = 1 << 26
+
+#: What pydicom and zlib raise at data that are cut short, damaged or made to harm; RuntimeError holds RecursionError, for endless nesting.
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BytesLengthException,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +101,32 @@ def read_header(arrival: Arrival, meta: bytes) -> Header:
 
 def _parse(arrival: Arrival, meta: bytes) -> Dataset:
     try:
+        if arrival.transfer_syntax_uid in _DEFLATED:
+            arrival = _inflate(arrival)
+            meta = file_meta(arrival)
         return dcmread(BytesIO(meta + arrival.data_set), stop_before_pixels=True, specific_tags=_TAGS)
-    except (ValueError, EOFError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, OSError, MemoryError) as error:
-        raise NotUnderstood(f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable") from error
+    except _UNREADABLE as error:
+        raise NotUnderstood(
+            f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable"
+        ) from error
+
+
+def _inflate(arrival: Arrival) -> Arrival:
+    """Unpack the beginning of a deflated data set; pydicom would unpack all of it, and a megabyte can hold a gigabyte."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(arrival.data_set, _MOST_INFLATED)
+    if not inflater.eof and len(inflated) < _MOST_INFLATED:
+        raise EOFError("the deflated data set is cut short")
+    return replace(arrival, transfer_syntax_uid=str(ExplicitVRLittleEndian), data_set=inflated)
 
 
 def _text(data_set: Dataset, keyword: str) -> str:
     try:
         value = data_set.get(keyword)
-    except (ValueError, TypeError, NotImplementedError, KeyError, AttributeError) as error:
+        text = "" if value is None else str(value)
+    except _UNREADABLE as error:
         raise NotUnderstood(f"{keyword} cannot be read ({type(error).__name__}).", reason="unreadable") from error
-    return "" if value is None else str(value).strip().strip("\0")
+    return text.strip().strip("\0")
 
 
 def _check_uids(header: Header) -> None:

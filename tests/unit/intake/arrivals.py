@@ -1,0 +1,73 @@
+"""Arrivals made of files and of data sets, as the listener would hand them on."""
+
+from io import BytesIO
+from pathlib import Path
+
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom.dsutils import split_dataset
+
+from node.core.study import Arrival, Peer
+from node.core.uids import is_valid_uid
+from node.intake.header import Header, file_meta, read_header
+
+PEER = Peer(calling_ae="CT", called_ae="RADNODE", address="127.0.0.1")
+INSTANCE, SERIES, STUDY = "1.2.826.0.1.3680043.9.1.3", "1.2.826.0.1.3680043.9.1.2", "1.2.826.0.1.3680043.9.1.1"
+
+
+def make_data_set(**attributes) -> Dataset:
+    """The least that is taken; an attribute given as None is left out."""
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": INSTANCE,
+        "Modality": "CT",
+        "PatientName": "Example^Name",
+        "PatientID": "P1",
+        "StudyInstanceUID": STUDY,
+        "SeriesInstanceUID": SERIES,
+        "PixelData": bytes(8),
+    } | attributes
+    data_set = Dataset()
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(data_set, keyword, value)
+    if "PixelData" in data_set:
+        data_set["PixelData"].VR = "OW"
+    return data_set
+
+
+def encode(data_set: Dataset, *, implicit: bool = False, little: bool = True) -> bytes:
+    buffer = BytesIO()
+    dcmwrite(buffer, data_set, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
+    return buffer.getvalue()
+
+
+def arrival_of(content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1") -> Arrival:
+    return Arrival(
+        peer=PEER,
+        association_id=association,
+        sop_class_uid=str(sop_class),
+        sop_instance_uid=str(instance),
+        transfer_syntax_uid=str(syntax),
+        data_set=content,
+    )
+
+
+def arrival_from(path: Path) -> Arrival | None:
+    """What a sender would make of a file: its data set byte for byte; None for a file that cannot be offered."""
+    try:
+        meta, offset = split_dataset(path)
+    except InvalidDicomError:
+        return None
+    if "TransferSyntaxUID" not in meta:
+        return None
+    inside = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+    named = {"sop_class": inside.get("SOPClassUID", ""), "instance": inside.get("SOPInstanceUID", "")}
+    if not all(is_valid_uid(uid) for uid in named.values()):
+        return None  # no C-STORE command could name it
+    return arrival_of(path.read_bytes()[offset:], syntax=meta.TransferSyntaxUID, **named)
+
+
+def header_of(arrival: Arrival) -> Header:
+    return read_header(arrival, file_meta(arrival))
