@@ -18,9 +18,10 @@ class Presence:
             self._open.setdefault(association_id, set())
 
     def touch(self, association_id: str, study_instance_uid: str) -> None:
-        """An association brings an instance of a study."""
+        """An association brings an instance of a study; one that has ended meanwhile holds nothing open."""
         with self._lock:
-            self._open.setdefault(association_id, set()).add(study_instance_uid)
+            if association_id in self._open:
+                self._open[association_id].add(study_instance_uid)
 
     def leave(self, association_id: str) -> None:
         """An association has ended."""
