@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
+from pipelines.damage import damage_refused
 from pipelines.errors import UnsupportedPixelData
 
 #: What pydicom and its decoders raise for pixel data that they cannot decode.
 DECODER_ERRORS = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
+@damage_refused()
 def read_slice(path: Path, out: NDArray[np.float32]) -> None:
     """Decode one single-frame instance and apply its Modality LUT (rescale), into a slice that the caller owns.
 
@@ -33,10 +34,7 @@ def read_slice(path: Path, out: NDArray[np.float32]) -> None:
         reason ``unreadable``, ``no_pixels``, ``colour``, ``multiframe``, ``bits``, ``matrix``, ``modality_lut``, ``rescale``,
         ``rescale_type``, ``truncated`` or ``undecodable``.
     """
-    try:
-        dataset = dcmread(path)
-    except (InvalidDicomError, EOFError, OSError) as error:
-        raise UnsupportedPixelData(f"An instance cannot be read as DICOM ({type(error).__name__}).", reason="unreadable") from error
+    dataset = dcmread(path)
     _check_module(dataset, out.shape)
     slope, intercept = rescale_of(dataset)
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")

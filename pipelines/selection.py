@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
+from pipelines.damage import damage_refused
 from pipelines.spec import SeriesRule
 from pipelines.stacking import SAME_COSINES, numbers
 
@@ -64,6 +65,7 @@ class Selection:
     reasons: dict[str, Reason]
 
 
+@damage_refused()
 def facts_of(headers: Sequence[Dataset]) -> SeriesFacts:
     """Collect the facts of one series from the headers of all its instances.
 
@@ -71,6 +73,11 @@ def facts_of(headers: Sequence[Dataset]) -> SeriesFacts:
     ----------
     headers : sequence of Dataset
         At least one; all of one Series Instance UID.
+
+    Raises
+    ------
+    UnsupportedPixelData
+        reason ``unreadable``: a header holds damaged values.
     """
     first = headers[0]
     types = [frozenset(_words(header.get("ImageType"))) for header in headers]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from pipelines.errors import GeometryError, IdentityConflict, UnsupportedPixelData
+from pipelines.damage import damage_refused
+from pipelines.errors import GeometryError, IdentityConflict
 from pipelines.geometry import Grid
 from pipelines.pixels import read_slice, rescale_of
 from pipelines.result import SeriesFiles, Volume
@@ -26,17 +26,13 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
     Raises
     ------
     UnsupportedPixelData
-        reason ``unreadable``: a file is not DICOM, or ends before its time.
+        reason ``unreadable``: a file is damaged or no DICOM.
     """
-    headers = []
-    for path in paths:
-        try:
-            headers.append(dcmread(path, stop_before_pixels=True))
-        except (InvalidDicomError, EOFError, OSError) as error:
-            raise UnsupportedPixelData(f"A file cannot be read as DICOM ({type(error).__name__}).", reason="unreadable") from error
-    return tuple(headers)
+    with damage_refused():
+        return tuple(dcmread(path, stop_before_pixels=True) for path in paths)
 
 
+@damage_refused()
 def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: None) -> Volume:
     """Read one series into one array.
 
