@@ -56,7 +56,7 @@ def record(tx: Transaction, event: str, detail: Mapping[str, Any] | None = None,
         "at": at,
         "event": event,
         "actor": tx.info.get("actor", "unknown"),
-        "detail": dict(detail or {}),
+        "detail": json.loads(json.dumps(dict(detail or {}))),  # as it will be read: a tuple is a list, and every key is text
         **about,
     }
     tx.execute(schema.audit.insert().values(**row, hash=_hash(before, row)))

@@ -108,16 +108,18 @@ class Ledger:
                     tx.execute(sa.select(sa.func.pg_advisory_xact_lock(_CHAIN_LOCK)))
                 tx.info["actor"] = self.actor
                 yield tx
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise _unreachable(error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """One consistent view, which holds nobody up."""
+        # SQLite gives every transaction one view; PostgreSQL gives one to every statement unless it is asked.
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         try:
-            with self._engine.connect().execution_options(reads_only=True) as tx:
-                yield tx
-        except sa.exc.DBAPIError as error:
+            with self._engine.connect() as connection:
+                yield connection.execution_options(reads_only=True, **options)
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise _unreachable(error) from error
 
     @contextmanager
@@ -126,7 +128,7 @@ class Ledger:
         try:
             with self._engine.begin() as tx:
                 yield tx
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             raise _unreachable(error) from error
 
     def write(self, change: Callable[[Transaction], T], *, patience_s: float = 300.0) -> T:
@@ -155,7 +157,9 @@ class Ledger:
         self._engine.dispose()
 
 
-def _unreachable(error: sa.exc.DBAPIError) -> StorageError:
+def _unreachable(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> StorageError:
+    if isinstance(error, sa.exc.TimeoutError):
+        return StorageError("Every connection to the database is in use; it will be tried again.", reason="database")
     if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
         # A fault in the node, not in the database; the statement's parameters may hold identities and stay out of the sentence.
         raise error

@@ -76,7 +76,8 @@ def refuse(tx: Transaction, arrival: Arrival, code: str, sentence: str) -> None:
         "size": len(arrival.data_set),
         "calling_ae": arrival.peer.calling_ae,
     }
-    record(tx, "instance.refused", detail, association_id=arrival.association_id, sop_instance_uid=arrival.sop_instance_uid[:64], code=code)
+    uid = arrival.sop_instance_uid.replace("\0", "\N{REPLACEMENT CHARACTER}")[:64]  # PostgreSQL stores no NUL
+    record(tx, "instance.refused", detail, association_id=arrival.association_id, sop_instance_uid=uid, code=code)
 
 
 def record_association(tx: Transaction, event: str, association_id: str, peer: Peer, **detail: object) -> None:
