@@ -3,12 +3,17 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import pytest
 import sqlalchemy as sa
 
 from node.core.job import Job, Ticket, Work
 from node.core.result import StoredObject
 from node.core.study import Arrival, Evidence, Instance, Peer
 from node.ledger import instances, jobs, leases, schema, studies, views
+
+#: For a test that concerns one of the two databases only.
+only_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+only_postgresql = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 
 PEER = Peer(calling_ae="CT1", called_ae="RADNODE", address="127.0.0.1")
 ARRIVAL = Arrival(
@@ -110,9 +115,13 @@ def claimed(ledger, tickets, token="worker/1", lease_s=60.0, job=JOB):
 def make_object(kind, number=1):
     uid = f"2.25.{number}{len(kind)}"
     classes = {"SEG": "1.2.840.10008.5.1.4.1.1.66.4", "SR": "1.2.840.10008.5.1.4.1.1.88.33"}
-    key = f"results/{JOB.id}/1/{kind}-{uid}.dcm"
     return StoredObject(
-        kind=kind, sop_class_uid=classes[kind], sop_instance_uid=uid, series_instance_uid=f"{uid}.0", key=key, sha256="c" * 64
+        kind=kind,
+        sop_class_uid=classes[kind],
+        sop_instance_uid=uid,
+        series_instance_uid=f"{uid}.0",
+        key=f"results/{JOB.id}/1/{kind}-{uid}.dcm",
+        sha256="c" * 64,
     )
 
 
