@@ -13,8 +13,9 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pipelines.errors import UnsupportedPixelData
 
-#: What pydicom raises for bytes that are no DICOM, and for bytes that are no value of their VR.
-DAMAGE = (BytesLengthException, InvalidDicomError, EOFError, OSError, LookupError, NotImplementedError, ValueError, struct.error)
+#: What pydicom raises for bytes that are no DICOM, and for bytes that are no value of their VR; several values where one is due
+#: make a TypeError.
+DAMAGE = (BytesLengthException, InvalidDicomError, EOFError, OSError, LookupError, NotImplementedError, TypeError, ValueError, struct.error)
 
 
 @contextmanager
