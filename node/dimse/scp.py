@@ -6,8 +6,10 @@ translates between them.
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -15,6 +17,7 @@ import structlog
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import A_ABORT_RQ
 
 from node.core.errors import StorageError
 from node.core.study import Arrival, Peer
@@ -98,11 +101,13 @@ class Listener:
             If the port cannot be had.
         """
         handlers: list[tuple[evt.EventType, Callable[[evt.Event], object]]] = [
+            (evt.EVT_CONN_OPEN, self._on_opened),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_released),
+            (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, self._on_closed),
         ]
@@ -115,16 +120,27 @@ class Listener:
 
     def stop(self) -> None:
         """Close the port and end what is open; an instance that was not answered yet was not accepted."""
+        for association in self._ae.active_associations:
+            # A peer that fell silent within a PDU would hold up the shutdown: its thread waits for the rest.
+            if (connection := _connection(association)) is not None:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)
         self._ae.shutdown()
 
     def is_receiving(self) -> bool:
         """Whether any association is open."""
         return bool(self._ae.active_associations)
 
+    def _on_opened(self, event: evt.Event) -> None:
+        # pynetdicom looks at the clock between PDUs only; without this a peer that falls silent within one would never be missed.
+        if (connection := _connection(event.assoc)) is not None:
+            connection.settimeout(self._door.idle_s)
+
     def _on_requested(self, event: evt.Event) -> None:
         request = event.assoc.requestor.primitive
         called = str(request.called_ae_title).strip() if request else ""
-        peer = Peer(calling_ae=str(request.calling_ae_title).strip() if request else "", called_ae=called, address=event.assoc.requestor.address)
+        calling = str(request.calling_ae_title).strip() if request else ""
+        peer = Peer(calling_ae=calling, called_ae=called, address=event.assoc.requestor.address)
         self._visits[event.assoc] = _Visit(id=str(uuid.uuid4()), peer=peer)
         if called in self._door.called_ae:
             # pynetdicom compares with one title only: let it be the one of ours that was called.
@@ -148,7 +164,9 @@ class Listener:
         return "too many associations"
 
     def _on_store(self, event: evt.Event) -> int:
-        visit = self._visits[event.assoc]
+        visit = self._visits.get(event.assoc)
+        if visit is None:
+            return PROCESSING_FAILURE  # the connection broke behind the request: nobody is there to be answered
         request = cast(C_STORE, event.request)
         arrival = Arrival(
             peer=visit.peer,
@@ -167,11 +185,19 @@ class Listener:
         return status
 
     def _on_released(self, event: evt.Event) -> None:
-        self._visits[event.assoc].how = "released"
+        self._end(event.assoc, "released")
+
+    def _on_pdu(self, event: evt.Event) -> None:
+        # The connection is closed before pynetdicom says EVT_ABORTED of a peer's abort.
+        if isinstance(event.pdu, A_ABORT_RQ):
+            self._end(event.assoc, "aborted")
 
     def _on_aborted(self, event: evt.Event) -> None:
-        if event.assoc in self._visits:
-            self._visits[event.assoc].how = "aborted"
+        self._end(event.assoc, "aborted")
+
+    def _end(self, association: Association, how: str) -> None:
+        if visit := self._visits.get(association):
+            visit.how = how
 
     def _on_closed(self, event: evt.Event) -> None:
         visit = self._visits.pop(event.assoc, None)
@@ -184,3 +210,8 @@ class Listener:
             note()
         except StorageError as error:
             log.warning("association.not_recorded", code=error.full_code, sentence=error.sentence)
+
+
+def _connection(association: Association) -> socket.socket | None:
+    transport = association.dul.socket
+    return transport.socket if transport is not None else None
