@@ -144,7 +144,7 @@ def test_patient_and_modality_may_be_absent():
 
 def test_no_refusal_quotes_the_patient():
     whole = encode(make_data_set())
-    cut = [refusal_of(arrival_of(whole[:length])) for length in range(0, whole.index(SERIES.encode()))]
+    cut = [refusal_of(arrival_of(whole[:length])) for length in range(whole.index(SERIES.encode()))]
     assert all(sentence and "Example" not in sentence and "P1" not in sentence for sentence in cut)
 
 
