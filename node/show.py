@@ -52,6 +52,9 @@ STEPS: Mapping[str, tuple[int, str]] = {
     "parcel.failed": (14, "parcel parked"),
     "parcel.retried": (13, "parcel will be tried again"),
     "parcel.rescued": (13, "parcel taken from a courier that is gone"),
+    "parcel.fenced": (14, "a late answer was dropped"),
+    "parcel.replayed": (13, "parcel brought back by an operator"),
+    "study.taken_up_again": (9, "study taken up again, because a job of it is replayed"),
     "study.processed": (14, "every job of the study has ended"),
 }
 _REPEATED = frozenset({"instance.received", "instance.duplicate", "instance.refused"})

@@ -1,0 +1,51 @@
+"""What the documents say is what the code does."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import node.ledger.schema as schema
+from node.core import errors
+from node.show import STEPS
+
+ROOT = Path(__file__).parents[2]
+
+
+def subclasses(kind: type[errors.CodedError]) -> set[type[errors.CodedError]]:
+    return {kind} | {deeper for child in kind.__subclasses__() for deeper in subclasses(child)}
+
+
+def test_every_error_code_is_explained_for_operators() -> None:
+    importlib.import_module("node.work.loop")  # has two of its own
+    codes = {kind.code for kind in subclasses(errors.CodedError)}
+    explained = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE))
+    assert explained == codes
+
+
+def test_every_table_and_state_is_described() -> None:
+    text = (ROOT / "docs" / "ledger.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(schema.metadata.tables)
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    verbs = set(re.findall(r"radnode ([a-z-]+)", text)) - {"is"}
+    for verb in sorted(verbs):
+        done = subprocess.run([sys.executable, "-m", "node", verb, "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, f"radnode {verb} does not exist"
+        assert "Example" in done.stdout or verb == "--help", f"radnode {verb} --help shows no example"
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    named = set(re.findall(r"`((?:node|tests)/[\w/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text()))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_every_event_that_the_code_records_has_words_for_people() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "node" / "ledger").glob("*.py"))
+    recorded = set(re.findall(r'record\(\s*tx,\s*"([a-z]+\.[a-z_]+)"', sources))
+    assert recorded
+    assert recorded - set(STEPS) == set()
