@@ -20,3 +20,9 @@ def station(tmp_path):
     with Station(tmp_path / "node") as running:
         yield running
         running.check()
+
+
+@pytest.fixture
+def station_of(tmp_path):
+    """Make a listener with options of its own: ``station_of("name", max_associations=2)``."""
+    return lambda name, **options: Station(tmp_path / name, **options)
