@@ -12,8 +12,8 @@ from node.core.study import Arrival, Evidence, Instance, Peer
 from node.ledger import instances, jobs, leases, schema, studies, views
 
 #: For a test that concerns one of the two databases only.
-only_sqlite = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-only_postgresql = pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+only_sqlite = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+only_postgresql = pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 
 PEER = Peer(calling_ae="CT1", called_ae="RADNODE", address="127.0.0.1")
 ARRIVAL = Arrival(

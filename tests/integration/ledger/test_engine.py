@@ -88,12 +88,12 @@ def test_a_writer_does_not_hold_readers_up(ledger):
             assert count(reader) == 0
 
 
-def test_writers_take_turns(ledger, migrated):
+def test_writers_take_turns(ledger):
     """Two that read, think and write: without turns they would number their rows alike."""
     barrier = threading.Barrier(4)
 
     def write(name):
-        with closing(Ledger(migrated, actor=name)) as mine:
+        with closing(Ledger(ledger.url, actor=name)) as mine:
             barrier.wait(10)
             for _ in range(10):
                 with mine.writing() as tx:
@@ -170,11 +170,11 @@ def test_when_every_connection_is_in_use_it_will_be_tried_again(ledger):
         assert tx.execute(sa.text("SELECT 1")).scalar_one() == 1
 
 
-def test_a_lock_that_is_held_is_waited_for(ledger, migrated):
+def test_a_lock_that_is_held_is_waited_for(ledger):
     held, done = threading.Event(), threading.Event()
 
     def hold():
-        with closing(Ledger(migrated, actor="other")) as other, other.writing() as tx:
+        with closing(Ledger(ledger.url, actor="other")) as other, other.writing() as tx:
             audit.record(tx, "test.first")
             held.set()
             done.wait(0.5)
