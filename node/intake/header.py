@@ -96,6 +96,8 @@ def read_header(arrival: Arrival, meta: bytes) -> Header:
         raise DoesNotMatch("The data set has another SOP Class or Instance UID than the C-STORE command.", reason="command")
     if len(header.patient_id) > 64 or len(header.modality) > 16:
         raise NotUnderstood("Patient ID or Modality is longer than its VR allows (PS3.5 Table 6.2-1).", reason="too_long")
+    if "\0" in header.patient_id or "\0" in header.modality:
+        raise NotUnderstood("Patient ID or Modality holds a NUL, which no VR allows (PS3.5 section 6.1.2).", reason="malformed")
     return header
 
 

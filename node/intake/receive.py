@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 #: How long a sender is kept waiting for a database that does not answer, before it is told to come again. Senders give up after
 #: 30 s or more; a refusal that they hear is better than a time-out that they must guess about.
 _PATIENCE_S = 5.0
+#: The same for what is only noted: a refusal must still reach the sender in time.
+_PATIENCE_FOR_NOTES_S = 1.0
 
 
 class Receiver:
@@ -74,8 +76,10 @@ class Receiver:
         meta = file_meta(arrival)
         header = read_header(arrival, meta)
         digest = hashlib.sha256(arrival.data_set).hexdigest()
-        # The digest in the name keeps two senders of one UID with different bytes from writing over each other.
-        key = f"instances/{header.study_instance_uid}/{header.sop_instance_uid}-{digest[:16]}.dcm"
+        # The digest in the name keeps two senders of one UID with different bytes from writing over each other; the same bytes under
+        # another transfer syntax mean something else.
+        name = hashlib.sha256(arrival.transfer_syntax_uid.encode() + digest.encode()).hexdigest()
+        key = f"instances/{header.study_instance_uid}/{header.sop_instance_uid}-{name[:16]}.dcm"
         instance = Instance(
             sop_instance_uid=header.sop_instance_uid,
             sop_class_uid=header.sop_class_uid,
@@ -108,7 +112,7 @@ class Receiver:
 
     def _note(self, change: Callable[[Transaction], None]) -> None:
         try:
-            self._ledger.write(change, patience_s=_PATIENCE_S)
+            self._ledger.write(change, patience_s=_PATIENCE_FOR_NOTES_S)
         except StorageError as error:
             log.error("audit.lost", code=error.full_code, sentence=error.sentence)
 

@@ -50,7 +50,7 @@ def accept(tx: Transaction, instance: Instance, arrival: Arrival) -> bool:
 
 
 def _count_duplicate(tx: Transaction, known: Instance, again: Instance, arrival: Arrival) -> bool:
-    if known.sha256 != again.sha256 or known.study_instance_uid != again.study_instance_uid:
+    if any(getattr(known, name) != getattr(again, name) for name in ("sha256", "study_instance_uid", "transfer_syntax_uid")):
         raise ConflictingDuplicate("Another data set is held under this SOP Instance UID. Nothing was changed; correct the sender.")
     mine = schema.instance.c.sop_instance_uid == known.sop_instance_uid
     tx.execute(schema.instance.update().where(mine).values(duplicates=schema.instance.c.duplicates + 1))
@@ -68,11 +68,12 @@ def _count_duplicate(tx: Transaction, known: Instance, again: Instance, arrival:
 def refuse(tx: Transaction, arrival: Arrival, code: str, sentence: str) -> None:
     """Write down that an arrival was answered a failure status, and why.
 
-    The UID is stored only as far as it fits; a malformed one is evidence, not a key.
+    The UIDs are stored only as far as they fit, and without NUL, which PostgreSQL takes nowhere; a malformed one is evidence, not a key.
     """
+    claimed, claimed_class = (uid[:64].replace("\0", "") for uid in (arrival.sop_instance_uid, arrival.sop_class_uid))
     detail = {
         "sentence": sentence,
-        "sop_class_uid": arrival.sop_class_uid,
+        "sop_class_uid": claimed_class,
         "size": len(arrival.data_set),
         "calling_ae": arrival.peer.calling_ae,
     }

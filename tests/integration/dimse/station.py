@@ -124,6 +124,7 @@ def write_file(folder: Path, name: str, data_set: Dataset, **meta: str) -> Path:
     """Write a data set whose File Meta Information, and so the command, may say something else."""
     path = folder / f"{name}.dcm"
     data_set.ensure_file_meta()
+    data_set.preamble = bytes(128)
     data_set.file_meta.TransferSyntaxUID = UID(meta.get("syntax", "1.2.840.10008.1.2.1"))
     data_set.file_meta.MediaStorageSOPClassUID = UID(meta.get("sop_class", str(data_set.get("SOPClassUID", ""))))
     data_set.file_meta.MediaStorageSOPInstanceUID = UID(meta.get("instance", str(data_set.get("SOPInstanceUID", ""))))

@@ -150,7 +150,9 @@ def test_eight_senders_of_different_files_are_all_served(station, test_data):
 
 def test_two_senders_of_one_uid_with_other_bytes_leave_one_of_them_whole(station, test_data):
     """Sixteen times at the same moment: whoever comes first is kept, the other hears 0xC001."""
-    first, second = (test_data / "transfer_syntaxes" / "same_ct_slice" / f"1.2.840.10008.1.2.4.{number}_ct_chest.dcm" for number in (80, 90))
+    first, second = (
+        test_data / "transfer_syntaxes" / "same_ct_slice" / f"1.2.840.10008.1.2.4.{number}_ct_chest.dcm" for number in (80, 90)
+    )
     assert scu.read_outgoing(first).sop_instance_uid == scu.read_outgoing(second).sop_instance_uid
     answers = []
     together = threading.Barrier(16)
