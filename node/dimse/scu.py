@@ -123,6 +123,8 @@ def store(
     PeerRefused
         If the peer rejected the association for good.
     """
+    if not files:
+        return {}
     _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, undecoded; pynetdicom keeps this for the whole process
     association = _associate(caller, peer, sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files}))
     answers: dict[str, Answer] = {}
