@@ -70,15 +70,18 @@ def refuse(tx: Transaction, arrival: Arrival, code: str, sentence: str) -> None:
 
     The UIDs are stored only as far as they fit, and without NUL, which PostgreSQL takes nowhere; a malformed one is evidence, not a key.
     """
-    claimed, claimed_class = (uid[:64].replace("\0", "") for uid in (arrival.sop_instance_uid, arrival.sop_class_uid))
     detail = {
         "sentence": sentence,
-        "sop_class_uid": claimed_class,
+        "sop_class_uid": _storable(arrival.sop_class_uid),
         "size": len(arrival.data_set),
         "calling_ae": arrival.peer.calling_ae,
     }
-    uid = arrival.sop_instance_uid.replace("\0", "\N{REPLACEMENT CHARACTER}")[:64]  # PostgreSQL stores no NUL
+    uid = _storable(arrival.sop_instance_uid)
     record(tx, "instance.refused", detail, association_id=arrival.association_id, sop_instance_uid=uid, code=code)
+
+
+def _storable(uid: str) -> str:
+    return uid.replace("\0", "\N{REPLACEMENT CHARACTER}")[:64]  # PostgreSQL stores no NUL
 
 
 def record_association(tx: Transaction, event: str, association_id: str, peer: Peer, **detail: object) -> None:
