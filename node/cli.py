@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 
 from node import __version__
 from node.config import Config, read_config
-from node.core.errors import CodedError, ConfigError
+from node.core.errors import CodedError
 from node.logs import configure_logs
 
 app = typer.Typer(
@@ -75,7 +76,7 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     Example: `radnode serve --config /etc/radnode/config.toml`
     """
-    from node.app import migrate, read_catalog, stop_on_signals
+    from node.app.role import migrate, read_catalog, stop_on_signals
     from node.supervisor import Supervisor
 
     settings = _start(config, "serve")
@@ -84,14 +85,14 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     Supervisor(config).run(stop_on_signals())
 
 
-def _run_role(path: Path, parent: int, role: str) -> None:
-    from node import app as roles
+def _run_role(path: Path, parent: int, role: Literal["listen", "work", "deliver"]) -> None:
+    from node.app.role import stop_on_signals, stop_without
 
-    settings, stop = _start(path, role), roles.stop_on_signals()
+    settings, stop = _start(path, role), stop_on_signals()
     if parent:
-        roles.stop_without(parent, stop)
-    run: Callable[..., None] = {"listen": roles.listen, "work": roles.work, "deliver": roles.deliver}[role]
-    run(settings, stop)
+        stop_without(parent, stop)
+    # Each role loads only what it needs: the listener neither torch nor the encoders.
+    import_module(f"node.app.{role}").run(settings, stop)
 
 
 @app.command()
@@ -150,7 +151,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def history(
-    uid: Annotated[str, typer.Argument(help="Of a study, series, instance, association, or a job's id.")], config: ConfigOption = DEFAULT_CONFIG
+    uid: Annotated[str, typer.Argument(help="Of a study, series, instance, association, or a job's id.")],
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Print what happened to one study, out of the audit log. Ends 1 when nothing is known of it.
 
@@ -165,13 +167,14 @@ def history(
 
 @app.command()
 def replay(
-    work_id: Annotated[str, typer.Argument(help="A job's or a parcel's id, as `radnode status` prints it.")], config: ConfigOption = DEFAULT_CONFIG
+    work_id: Annotated[str, typer.Argument(help="A job's or a parcel's id, as `radnode status` prints it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Bring a refused or failed job or parcel back, with all its attempts.
 
     Example: `radnode replay 3f0c1c1e-5f0e-5d6e-9a55-0c52ad0de001:pacs`
     """
-    from node.app import replay as bring_back
+    from node.app.replay import replay as bring_back
 
     with _console_of(config) as (settings, console):
         bring_back(settings, work_id, getpass.getuser())

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-import pipelines
 from pydicom import dcmread
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+import pipelines
 from node.config import Config, read_config
 from node.core.errors import CodedError, InputError, PeerUnavailable, StorageError
 from node.core.result import Answer, Destination
@@ -72,7 +72,13 @@ class Demo:
         self._node_port, self._pacs_port = _free_ports()
 
     def run(self, folder: Path | None) -> bool:
-        """Send the study in ``folder``, or a phantom, through the node; True when it came to an outcome: results, or a stated reason why not."""
+        """Send the study in ``folder``, or a phantom, through the node.
+
+        Returns
+        -------
+        bool
+            True when it came to an outcome: results, or a stated reason why there are none.
+        """
         self._clear()
         files = self._study(folder)
         config = self._write_config()
@@ -185,7 +191,9 @@ class Demo:
             if row.event == "job.finished":
                 self._say(f"Measured: {findings_text(row.detail)}", "green")
             elif row.code:
-                self._say(f"{row.event} {row.code}: {row.detail.get('sentence', '')}", "yellow") if row.event != "instance.refused" else None
+                self._say(
+                    f"{row.event} {row.code}: {row.detail.get('sentence', '')}", "yellow"
+                ) if row.event != "instance.refused" else None
         received = archive.received()
         self._say(f"The archive received {len(received)} object{'s' if len(received) != 1 else ''}.")
         for path in received:

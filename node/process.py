@@ -65,7 +65,9 @@ def _warm_runner(declaration: Path, models: Path, device: str, digest: str) -> R
 
     entry = load_entry(declaration, models)
     if entry.model.digest != digest:
-        raise DigestMismatch("The bundle or its overrides are not those that the job was queued for; restore them, or replay.", reason="job")
+        raise DigestMismatch(
+            "The bundle or its overrides are not those that the job was queued for; restore them, or replay.", reason="job"
+        )
     return Runner(entry, device)
 
 
@@ -78,7 +80,9 @@ def _summarise(inference: Inference) -> dict[str, Any]:
         "device": inference.device,
         "seconds": {stage: round(seconds, 3) for stage, seconds in inference.seconds.items()},
         "findings": {
-            finding.name: {f"{measured.name.meaning} [{measured.unit.value}]": round(measured.value, 3) for measured in finding.measurements}
+            finding.name: {
+                f"{measured.name.meaning} [{measured.unit.value}]": round(measured.value, 3) for measured in finding.measurements
+            }
             for finding in inference.findings
         },
     }

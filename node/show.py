@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.app import caller_of, destinations_of, read_catalog
+from node.app.deliver import caller_of
+from node.app.role import destinations_of, read_catalog
 from node.config import Config
 from node.core.errors import CodedError
 from node.dimse import scu
@@ -104,29 +105,49 @@ def _what(group: list[views.AuditRow]) -> str:
 
 
 def _say(event: str, detail: Mapping[str, Any], row: views.AuditRow) -> str:
-    match event.split("."):
-        case ["association", _]:
-            count = f", {detail['instances']} instances" if "instances" in detail else ""
-            reason = f": {detail['reason']}" if "reason" in detail else ""
-            return f"{detail['calling_ae']} ({detail['address']}) to {detail['called_ae']}{count}{reason}"
-        case ["study", "completed"]:
-            return f"revision {row.revision}: {detail['instances']} instances in {detail['series']} series, quiet for {detail['quiet_s']:g} s"
-        case ["study", "not_applicable"]:
-            reasons = "; ".join(f"{uid[-12:]}: {why}" for uid, why in detail["series"].items())
-            return f"{detail['pipeline']}: {detail['sentence']} {reasons}"
-        case ["job", "queued"]:
-            return f"{detail['pipeline']} on series ...{detail['series'][0][-12:]}"
-        case ["job", "finished"]:
-            return f"on {detail['device']} in {sum(detail['seconds'].values()):.1f} s: {findings_text(detail)}"
-        case ["delivery", _]:
-            told = " ".join(str(detail[key]) for key in ("kind", "status", "sentence") if detail.get(key))
-            return f"{row.destination}: {told}".rstrip(": ")
+    noun, verb = event.split(".")
+    if noun == "association":
+        count = f", {detail['instances']} instances" if "instances" in detail else ""
+        reason = f": {detail['reason']}" if "reason" in detail else ""
+        return f"{detail['calling_ae']} ({detail['address']}) to {detail['called_ae']}{count}{reason}"
+    if noun == "delivery":
+        told = " ".join(str(detail[key]) for key in ("kind", "status", "sentence") if detail.get(key))
+        return f"{row.destination}: {told}".rstrip(": ")
+    if (noun, verb) in _SAYINGS:
+        return _SAYINGS[noun, verb](detail, row)
     return str(detail.get("sentence") or detail.get("why") or "")
+
+
+def _say_completed(detail: Mapping[str, Any], row: views.AuditRow) -> str:
+    return f"revision {row.revision}: {detail['instances']} instances in {detail['series']} series, quiet for {detail['quiet_s']:g} s"
+
+
+def _say_not_applicable(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    reasons = "; ".join(f"...{uid[-12:]}: {why}" for uid, why in detail["series"].items())
+    return f"{detail['pipeline']}: {detail['sentence']} {reasons}"
+
+
+def _say_queued(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"{detail['pipeline']} on series ...{detail['series'][0][-12:]}"
+
+
+def _say_finished(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"on {detail['device']} in {sum(detail['seconds'].values()):.1f} s: {findings_text(detail)}"
+
+
+_SAYINGS: Mapping[tuple[str, str], Callable[[Mapping[str, Any], views.AuditRow], str]] = {
+    ("study", "completed"): _say_completed,
+    ("study", "not_applicable"): _say_not_applicable,
+    ("job", "queued"): _say_queued,
+    ("job", "finished"): _say_finished,
+}
 
 
 def findings_text(summary: Mapping[str, Any]) -> str:
     """The numbers of a finished job in one line."""
-    parts = (f"{name} {', '.join(f'{measure} {value:g}' for measure, value in numbers.items())}" for name, numbers in summary["findings"].items())
+    parts = (
+        f"{name} {', '.join(f'{measure} {value:g}' for measure, value in numbers.items())}" for name, numbers in summary["findings"].items()
+    )
     return "; ".join(parts)
 
 

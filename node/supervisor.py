@@ -20,8 +20,10 @@ log = structlog.get_logger(__name__)
 
 ROLES = ("listen", "work", "deliver")
 
-#: A role that dies again and again is started again after 0.2 s, then after twice as long each time, up to this.
-_LONGEST_PAUSE_S = 30.0
+#: A role that dies again and again is started again after 0.2 s, then after twice as long each time, up to this; one that lived
+#: for longer than a minute is forgiven.
+_LONGEST_PAUSE_S = 5.0
+_HEALTHY_S = 60.0
 _DRAIN_S = 45.0
 
 
@@ -54,7 +56,7 @@ class Supervisor:
             return
         now = time.monotonic()
         if child is not None:
-            healthy = now - self._born[role] > _LONGEST_PAUSE_S
+            healthy = now - self._born[role] > _HEALTHY_S
             self._deaths[role] = 1 if healthy else self._deaths[role] + 1
             pause = min(_LONGEST_PAUSE_S, 0.1 * 2 ** self._deaths[role])
             self._due[role] = now + pause

@@ -9,6 +9,9 @@ from pydicom.uid import UID, UID_dictionary  # type: ignore[attr-defined]
 from pynetdicom import AE, _config, sop_class
 from pynetdicom.service_class import StorageServiceClass
 
+#: pynetdicom's own storage classes, newer than pydicom's dictionary; there is no public way to ask for them by UID.
+_KNOWN_STORAGE = frozenset(sop_class._STORAGE_CLASSES.values())  # noqa: SLF001
+
 VERIFICATION = "1.2.840.10008.1.1"
 
 #: A DICOMDIR is no instance of a study, and commitment and stored print are other services than storage.
@@ -22,7 +25,7 @@ def storage_sop_classes() -> tuple[str, ...]:
     """Every storage SOP class that pydicom or pynetdicom knows, retired ones too (PS3.6 Table A-1), sorted."""
     known = {uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and "Storage" in entry[0]}
     other = {uid for uid in known if UID_dictionary[uid][0].startswith(_NOT_STORAGE)}
-    return tuple(sorted((known - other) | set(sop_class._STORAGE_CLASSES.values())))
+    return tuple(sorted((known - other) | _KNOWN_STORAGE))
 
 
 def transfer_syntaxes() -> tuple[str, ...]:
@@ -47,7 +50,7 @@ def support_storage(ae: AE, *, unknown: bool) -> None:
     for uid in storage_sop_classes():
         if unknown and _is_taken_for_storage(uid):
             continue  # accepted without being listed; each association copies the list, so a short one is quick
-        if uid not in sop_class._STORAGE_CLASSES.values():
+        if uid not in _KNOWN_STORAGE:
             sop_class.register_uid(uid, UID_dictionary[uid][4], StorageServiceClass)
         ae.add_supported_context(uid, list(transfer_syntaxes()))
 
@@ -61,4 +64,4 @@ def _name_other_services() -> None:
 
 def _is_taken_for_storage(uid: str) -> bool:
     """Whether pynetdicom's unrestricted storage covers ``uid``: its own storage classes, and what it has no name for."""
-    return uid in sop_class._STORAGE_CLASSES.values() or not hasattr(sop_class, UID_dictionary[uid][4])
+    return uid in _KNOWN_STORAGE or not hasattr(sop_class, UID_dictionary[uid][4])

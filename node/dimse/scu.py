@@ -54,7 +54,9 @@ def read_outgoing(path: Path) -> Outgoing | None:
         meta = read_file_meta_info(path)
     except (InvalidDicomError, EOFError):
         return None
-    sop_class, instance, syntax = (str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
+    sop_class, instance, syntax = (
+        str(meta.get(name, "")) for name in ("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID")
+    )
     if not (sop_class and instance and syntax):
         return None
     return Outgoing(path=path, sop_class_uid=sop_class, sop_instance_uid=instance, transfer_syntax_uid=syntax)
@@ -63,8 +65,8 @@ def read_outgoing(path: Path) -> Outgoing | None:
 def restate(path: Path, folder: Path) -> Path:
     """Return ``path``, or a copy whose File Meta Information agrees with its data set.
 
-    A C-STORE command states the identity of the data set (PS3.7 section 9.1.1.1), and some files on disk carry another one in front of it. The
-    data set itself is copied byte for byte.
+    A C-STORE command states the identity of the data set (PS3.7 section 9.1.1.1), and some files on disk carry another one
+    in front of it. The data set itself is copied byte for byte.
     """
     found, offset = split_dataset(path)
     meta = FileMetaDataset(found)

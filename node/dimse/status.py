@@ -27,7 +27,9 @@ def judge(status: int | None) -> Answer:
         Accepted on Success and on warnings (the object was stored), to be sent again on failures that may pass, refused otherwise.
     """
     if status is None:
-        return Answer(event="retry", dimse_status=None, sentence="The destination did not answer; it may or may not have stored the object.")
+        return Answer(
+            event="retry", dimse_status=None, sentence="The destination did not answer; it may or may not have stored the object."
+        )
     category = code_to_category(status)
     meaning = STORAGE_SERVICE_CLASS_STATUS.get(status, (category, ""))[1] or category
     if category == "Success":

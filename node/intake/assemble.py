@@ -41,7 +41,7 @@ class Assembler:
         Enters a ticket into the work engine in the transaction that completes the study.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root hands it everything that it may touch
+    def __init__(
         self,
         ledger: Ledger,
         spool: LocalSpool,

@@ -115,4 +115,3 @@ class Receiver:
             self._ledger.write(change, patience_s=_PATIENCE_FOR_NOTES_S)
         except StorageError as error:
             log.error("audit.lost", code=error.full_code, sentence=error.sentence)
-

@@ -83,7 +83,11 @@ def close_if_ended(tx: Transaction, study_instance_uid: str, revision: int) -> N
         return
     ended = tx.execute(sa.select(schema.work.c.state, sa.func.count()).where(jobs).group_by(schema.work.c.state)).all()
     at = record(
-        tx, "study.processed", {"jobs": {state: count for state, count in ended}}, study_instance_uid=study_instance_uid, revision=revision
+        tx,
+        "study.processed",
+        {"jobs": {str(state): int(count) for state, count in ended}},
+        study_instance_uid=study_instance_uid,
+        revision=revision,
     )
     values = {"state": follow(STUDY, row.state, "process"), "processed_at": at}
     tx.execute(schema.study.update().where(_is(study_instance_uid, revision)).values(**values))

@@ -71,10 +71,10 @@ def counts(tx: Transaction) -> dict[str, dict[str, int]]:
     }
     for name, table in (("study", schema.study), ("delivery", schema.delivery)):
         rows = tx.execute(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
-        found[name] = {state: count for state, count in rows}
+        found[name] = {str(state): int(count) for state, count in rows}
     for kind, noun in (("infer", "job"), ("deliver", "parcel")):
         rows = tx.execute(sa.select(schema.work.c.state, sa.func.count()).where(schema.work.c.kind == kind).group_by(schema.work.c.state))
-        found[noun] = {state: count for state, count in rows}
+        found[noun] = {str(state): int(count) for state, count in rows}
     return found
 
 

@@ -33,7 +33,9 @@ class Device(Generic[Asked, Made]):
 
     def __init__(self, function: Callable[[Asked], Made]) -> None:
         self._function = function
-        self._pool = ProcessPool(max_workers=1, initializer=_end_with, initargs=(os.getpid(),), context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPool(
+            max_workers=1, initializer=_end_with, initargs=(os.getpid(),), context=multiprocessing.get_context("spawn")
+        )
         self._lock = threading.Lock()
         self._running: dict[str, ProcessFuture[Made]] = {}
 

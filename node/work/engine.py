@@ -69,7 +69,9 @@ class Engine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def register(self, kind: WorkKind, poll_s: float, *, worker_concurrency: int | None = None, partition_concurrency: int | None = None) -> None:
+    def register(
+        self, kind: WorkKind, poll_s: float, *, worker_concurrency: int | None = None, partition_concurrency: int | None = None
+    ) -> None:
         """Enter a queue: at most so many at a time on one worker, or for one destination."""
         self._client.register_queue(
             _QUEUES[kind],

@@ -28,7 +28,7 @@ class Inference:
         Who is owed the results.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root hands it everything that it may touch
+    def __init__(
         self,
         ledger: Ledger,
         spool: LocalSpool,

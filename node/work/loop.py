@@ -69,7 +69,7 @@ class Loop:
         Run in the transaction that closes work for good without its being done.
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root hands it everything that it may touch
+    def __init__(
         self,
         ledger: Ledger,
         engine: Engine,
@@ -96,15 +96,19 @@ class Loop:
 
     def _attempt(self, work: Work) -> Outcome:
         if self._policy.is_poison(work.crashes):
-            return Outcome(error=Poison(f"The work took its worker down {work.crashes - 1} times; look at its input, then replay.", reason="crashes"))
+            return Outcome(
+                error=Poison(f"The work took its worker down {work.crashes - 1} times; look at its input, then replay.", reason="crashes")
+            )
         try:
             return self._do(work)
         except CodedError as error:
-            log.warning(f"{work.noun}.not_done", work_id=work.id, code=error.full_code, sentence=error.sentence)
+            log.warning("work.not_done", kind=work.kind, work_id=work.id, code=error.full_code, sentence=error.sentence)
             return Outcome(error=error)
         except Exception as error:  # the boundary: a traceback for the log, a code for the ledger, and another attempt
-            log.exception(f"{work.noun}.crashed", work_id=work.id)
-            return Outcome(error=Crashed(f"{type(error).__name__} in {type(error).__module__}; the log has the traceback.", reason="unexpected"))
+            log.exception("work.crashed", kind=work.kind, work_id=work.id)
+            return Outcome(
+                error=Crashed(f"{type(error).__name__} in {type(error).__module__}; the log has the traceback.", reason="unexpected")
+            )
 
     def _settle(self, work: Work, token: str, outcome: Outcome) -> None:
         delay = self._policy.delay(outcome.error, work.attempt, random.random()) if outcome.error else None  # noqa: S311 - spreads load
@@ -112,7 +116,7 @@ class Loop:
             ours = self._ledger.write(lambda tx: self._write_down(tx, work, token, outcome, delay))
         except StorageError as error:
             # The lease runs out, and another does the work again: it makes the same objects.
-            log.error(f"{work.noun}.not_settled", work_id=work.id, code=error.full_code, sentence=error.sentence)
+            log.error("work.not_settled", kind=work.kind, work_id=work.id, code=error.full_code, sentence=error.sentence)
             return
         (outcome.settled if ours else outcome.dropped)()
 

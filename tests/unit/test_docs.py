@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import node.ledger.schema as schema
 from node.core import errors
+from node.ledger import schema
 from node.show import STEPS
 
 ROOT = Path(__file__).parents[2]

@@ -45,7 +45,18 @@ HOMES = {  # third-party package -> the only places that may import it
     "torch": {"pipelines.bundle", "pipelines.runner"},
     "typer": {"node.cli", "pipelines.__main__"},
 }
-LIGHT = ("node.dimse", "node.intake", "node.deliver", "node.ledger", "node.spool", "node.web", "pipelines.spec", "pipelines.result")
+LIGHT = (
+    "node.app.listen",
+    "node.app.deliver",
+    "node.dimse",
+    "node.intake",
+    "node.deliver",
+    "node.ledger",
+    "node.spool",
+    "node.web",
+    "pipelines.spec",
+    "pipelines.result",
+)
 HEAVY = ("torch", "monai")
 
 RANK = {unit: number for number, row in enumerate(LAYERS) for unit in row}

@@ -1,0 +1,61 @@
+"""The role that receives: socket, assembling, routing."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from node.app.role import DRAIN_S, Role, read_catalog
+from node.config import Config
+from node.dimse.scp import Door, Listener
+from node.intake.assemble import Assembler
+from node.intake.presence import Presence
+from node.intake.receive import Receiver
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Run the listener until ``stop`` is set."""
+    with ExitStack() as stack:
+        role, presence = Role(config, "listen", stack), Presence()
+        receiver = Receiver(role.ledger, role.spool, presence, config.listen.min_free_bytes)
+        assembler = Assembler(
+            role.ledger,
+            role.spool,
+            presence,
+            read_catalog(config),
+            role.engine.dispatch,
+            node_ae=config.node.ae_title,
+            enabled=config.pipelines.enabled,
+            quiet_s=config.assemble.quiet_s,
+            reprocess=config.assemble.late == "reprocess",
+        )
+        listener = Listener(_door(config), receiver)
+        listener.start()
+        stack.callback(listener.stop)
+        assembler.run(stop, config.assemble.sweep_s)
+        _drain(listener)
+        assembler.sweep()
+
+
+def _door(config: Config) -> Door:
+    section = config.listen
+    return Door(
+        host=section.host,
+        port=section.port,
+        ae_title=config.node.ae_title,
+        called_ae=config.called_ae_titles,
+        calling_ae=frozenset(section.calling_ae),
+        unknown_storage=section.unknown_storage,
+        max_associations=section.max_associations,
+        max_pdu=section.max_pdu,
+        idle_s=section.idle_s,
+    )
+
+
+def _drain(listener: Listener) -> None:
+    """Let associations that are open come to their end, for a while."""
+    waited = threading.Event()
+    for _ in range(int(DRAIN_S / 0.1)):
+        if not listener.is_receiving():
+            return
+        waited.wait(0.1)

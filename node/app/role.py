@@ -1,0 +1,114 @@
+"""What every role has, and how it starts and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import ExitStack
+
+import structlog
+
+from node.config import Config, RetrySection
+from node.core.errors import ConfigError
+from node.core.job import WorkKind
+from node.core.result import Destination
+from node.ledger import spooled
+from node.ledger.engine import Ledger
+from node.ledger.migrate import migrating
+from node.spool.local import LocalSpool
+from node.work import engine as work_engine
+from node.work.engine import Engine, Executor
+from node.work.identity import new_identity
+from node.work.lease import Heart
+from node.work.loop import Loop
+from node.work.reaper import Reaper
+from node.work.retry import RetryPolicy
+from pipelines.catalog import Catalog, load_catalog
+
+log = structlog.get_logger(__name__)
+
+#: How long a role that was asked to stop may take to finish what it does.
+DRAIN_S = 20.0
+
+
+def migrate(config: Config) -> None:
+    """Bring the ledger and the engine's tables up to date; one process at a time, the others wait."""
+    with migrating(config.database_url):
+        work_engine.prepare(config.database_url, config.work.poll_s, {"infer": 1, "deliver": 1})
+
+
+def read_catalog(config: Config) -> Catalog:
+    """Check every pipeline against its bundle.
+
+    Raises
+    ------
+    ConfigError
+        If a pipeline is enabled that there is no folder for.
+    """
+    catalog = load_catalog(config.pipelines.folder, config.pipelines.models)
+    unknown = [name for name in config.pipelines.enabled if name not in catalog.available and name not in catalog.unavailable]
+    if unknown:
+        raise ConfigError(f"pipelines.enabled: there is no pipeline {', '.join(unknown)} in {config.pipelines.folder}.")
+    return catalog
+
+
+def destinations_of(config: Config) -> dict[str, Destination]:
+    """The configured destinations, by name."""
+    return {found.name: Destination(**found.model_dump()) for found in config.destination}
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    return stop
+
+
+def stop_without(parent: int, stop: threading.Event) -> None:
+    """Set ``stop`` when the process ``parent`` is gone: a role without its supervisor must not keep the port from the next one."""
+
+    def watch() -> None:
+        while os.getppid() == parent and not stop.wait(0.5):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+class Role:
+    """What every role has: the ledger, the spool, the engine's front door."""
+
+    def __init__(self, config: Config, name: str, stack: ExitStack) -> None:
+        migrate(config)
+        self.config = config
+        self.identity = new_identity()
+        self.ledger = Ledger(config.database_url, actor=f"{name}@{self.identity}")
+        stack.callback(self.ledger.close)
+        self.engine = stack.enter_context(Engine(config.database_url))
+        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool"))
+        self._recover()
+
+    def _recover(self) -> None:
+        """Before anything new is taken: clear up after processes that are gone."""
+        with self.ledger.reading() as tx:
+            removed = self.spool.recover(lambda key: spooled.is_known(tx, key))
+        if removed:
+            log.info("spool.recovered", removed=removed)
+
+
+def policy_of(section: RetrySection) -> RetryPolicy:
+    """The retry policy that a section of the configuration asks for."""
+    return RetryPolicy(attempts=section.attempts, crashes=section.crashes, first_s=section.retry_first_s, most_s=section.retry_most_s)
+
+
+def run_queue(role: Role, kind: WorkKind, heart: Heart, loop: Loop, section: RetrySection, stop: threading.Event) -> None:
+    """Work through one queue until ``stop`` is set, and rescue what others have left."""
+    heart.start()
+    executor = Executor(role.config.database_url, kind, role.identity, loop.perform)
+    executor.start()
+    log.info("queue.opened", kind=kind)
+    Reaper(role.ledger, role.engine, section.lease_s, heart.is_steady).run(stop)
+    executor.stop(DRAIN_S)
+    heart.stop()

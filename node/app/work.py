@@ -1,0 +1,67 @@
+"""The role that infers: one light parent with the leases, one child with torch and the warm models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from node import __version__, process
+from node.app.role import Role, destinations_of, policy_of, read_catalog, run_queue
+from node.config import Config
+from node.core.job import Work
+from node.core.result import Equipment
+from node.work.device import Device
+from node.work.infer import Inference
+from node.work.lease import Heart
+from node.work.loop import Loop
+from pipelines.catalog import Catalog
+from pipelines.result import SeriesFiles
+
+
+def run(config: Config, stop: threading.Event) -> None:
+    """Run a worker until ``stop`` is set."""
+    with ExitStack() as stack:
+        role = Role(config, "work", stack)
+        device: Device[process.Request, Any] = Device(process.run_job)
+        stack.callback(device.close)
+        catalog = read_catalog(config)
+        for name in set(config.pipelines.enabled) & set(catalog.available):
+            section, digest = config.pipelines, catalog.available[name].model.digest
+            device.prepare(process.warm_up, section.folder / name / "pipeline.toml", section.models, config.work.device, digest)
+        ask = _requests(config, catalog)
+        station = Inference(role.ledger, role.spool, device, ask, list(destinations_of(config)), role.engine.dispatch)
+        heart = Heart(role.ledger, config.work.lease_s, device.cancel)
+        loop = Loop(
+            role.ledger,
+            role.engine,
+            heart,
+            policy_of(config.work),
+            station.do,
+            station.give_up,
+            identity=role.identity,
+            lease_s=config.work.lease_s,
+        )
+        run_queue(role, "infer", heart, loop, config.work, stop)
+
+
+def _requests(config: Config, catalog: Catalog) -> Callable[[Work, Sequence[Path]], tuple[process.Request, float]]:
+    equipment = Equipment(**config.equipment.model_dump(), software_version=__version__)
+
+    def ask(task: Work, paths: Sequence[Path]) -> tuple[process.Request, float]:
+        name = task.job.pipeline
+        if name in catalog.unavailable:
+            raise catalog.unavailable[name]
+        request = process.Request(
+            job=task.job,
+            files=SeriesFiles(series_instance_uid=task.job.series_instance_uids[0], paths=tuple(paths)),
+            pipelines=config.pipelines.folder,
+            models=config.pipelines.models,
+            device=config.work.device,
+            equipment=equipment,
+        )
+        return request, catalog.available[name].pipeline.limits.seconds
+
+    return ask

@@ -1,0 +1,172 @@
+"""SIGKILL at the worst moment, a restart, and every instance that was answered Success ends in exactly one SEG and one SR."""
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.phantom import make_chest_ct, write_datasets
+from tests import invariants
+from tests.invariants import Archived
+from tests.nodes import Node, RoleProcess
+from tests.peers import HOST, Orthanc, StoreScp, StoreScu, store_scu, wait_until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+
+def send(node: Node, study: list[Path]) -> set[str]:
+    """Send a study whole; return what was answered Success."""
+    sending = store_scu(HOST, node.port, study, called="RADNODE")
+    assert set(sending.statuses) == {0}
+    return set(sending.acknowledged)
+
+
+def finish(node: Node, acknowledged: Collection[str], store_scp: StoreScp) -> None:
+    """Wait for rest, and hold the node against the invariants: one SEG and one SR at the PACS."""
+    node.wait_at_rest()
+    archive = Archived.in_files(store_scp.received())
+    assert sorted(dataset.Modality for dataset in archive.datasets) == ["SEG", "SR"]
+    invariants.check(node, acknowledged, {"pacs": archive})
+
+
+@pytest.fixture
+def node(tmp_path: Path, store_scp: StoreScp, database: str) -> Node:
+    return Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)], database=database)
+
+
+def test_the_listener_killed_while_it_receives(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    listener = node.role("listen")
+    with listener:
+        with StoreScu(HOST, node.port, study, "STORESCU", "RADNODE") as sender:
+            node.wait_for("instance.received", count=len(study) // 3)
+            listener.kill()
+            first = sender.wait()
+        assert 0 < len(first.acknowledged) < len(study)
+    with node.running("listen", "work", "deliver"):
+        again = send(node, study)
+        finish(node, first.acknowledged | again, store_scp)
+
+
+def test_the_listener_killed_before_the_study_is_complete(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    with node.role("listen") as listener:
+        acknowledged = send(node, study)
+        listener.kill()
+    assert not [row for row in node.events() if row.event == "study.completed"]
+    with node.running("listen", "work", "deliver"):
+        finish(node, acknowledged, store_scp)
+
+
+def test_the_worker_killed_in_mid_inference(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    with node.running("listen", "deliver"), node.role("work") as worker:
+        acknowledged = send(node, study)
+        node.wait_for("job.claimed")
+        time.sleep(0.3)
+        worker.kill_parent()
+        assert not [row for row in node.events() if row.event == "job.finished"]
+        worker.start()
+        finish(node, acknowledged, store_scp)
+        rescued = [row for row in node.events() if row.event == "job.rescued"]
+        assert [row.detail["why"] for row in rescued] == ["process gone"]
+
+
+def test_a_worker_with_another_identity_finishes_the_job_of_a_frozen_one(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    """A frozen worker cannot be told from one that was cut off: its lease runs out, and what it says after its thaw is dropped."""
+    lease_s = node.config.work.lease_s
+    with node.running("listen", "deliver"), node.role("work", 1) as frozen:
+        acknowledged = send(node, study)
+        claimed = node.wait_for("job.claimed")
+        frozen.pause()
+        with node.role("work", 2):
+            second = node.wait_for("job.claimed", count=2)
+            assert second.detail["by"] != claimed.detail["by"]
+            node.wait_for("job.finished")
+            frozen.resume()
+            finish(node, acknowledged, store_scp)
+            node.wait_for("job.fenced", seconds=30)
+        rescued = node.wait_for("job.rescued")
+    assert rescued.detail["why"] == "lease expired"
+    assert (rescued.at - claimed.at).total_seconds() < 2 * lease_s + 10
+    finish(node, acknowledged, store_scp)
+
+
+def test_the_courier_killed_in_mid_association(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    with node.running("listen", "work"), node.role("deliver") as courier:
+        acknowledged = send(node, study)
+        node.wait_for("job.queued")
+        store_scp.pause()
+        node.wait_for("delivery.started", count=2)
+        courier.kill()
+        store_scp.resume()
+        courier.start()
+        finish(node, acknowledged, store_scp)
+        assert [row for row in node.events() if row.event == "parcel.rescued"]
+
+
+@pytest.mark.parametrize("moment", ["instance.received", "study.completed", "job.claimed", "delivery.owed", "delivery.started"])
+def test_everything_killed_at_once(node: Node, study: list[Path], store_scp: StoreScp, moment: str) -> None:
+    with node.running("serve") as [everything]:
+        with StoreScu(HOST, node.port, study, "STORESCU", "RADNODE") as sender:
+            if moment == "instance.received":
+                node.wait_for(moment, count=len(study) // 2)
+                everything.kill()
+            first = sender.wait()
+        if everything.process is not None:
+            node.wait_for(moment)
+            everything.kill()
+    with node.running("serve"):
+        again = set() if len(first.acknowledged) == len(study) else send(node, study)
+        finish(node, first.acknowledged | again, store_scp)
+
+
+def test_the_supervisor_starts_a_killed_role_again(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    with node.running("serve") as [serve]:
+        kill_roles(serve)
+        wait_until(serve.is_ready, seconds=30, sentence="the listener did not come back")
+        finish(node, send(node, study), store_scp)
+
+
+def test_a_node_that_is_told_to_stop_drains(node: Node, study: list[Path], store_scp: StoreScp) -> None:
+    with node.running("serve") as [serve]:
+        acknowledged = send(node, study)
+        node.wait_for("job.claimed")
+        assert serve.process is not None
+        serve.process.terminate()
+        assert serve.process.wait(60) == 0
+        assert [row.event for row in node.events()].count("job.finished") == 1, "a job in progress is finished before the node ends"
+    with node.running("serve"):
+        finish(node, acknowledged, store_scp)
+
+
+def test_several_studies_while_every_role_is_killed_again_and_again(tmp_path: Path, orthanc: Orthanc, database: str) -> None:
+    node = Node(tmp_path / "node", [("pacs", orthanc.ae_title, orthanc.port)], database=database)
+    phantoms = [make_chest_ct(study_name=f"storm {number}", patient_id=f"STORM-{number}", seed=number) for number in range(3)]
+    acknowledged: set[str] = set()
+    with node.running("serve") as [serve]:
+        for number, phantom in enumerate(phantoms):
+            files = write_datasets(phantom.datasets, tmp_path / f"study-{number}")
+            with StoreScu(HOST, node.port, files, "STORESCU", "RADNODE") as sender:
+                time.sleep(0.15)
+                kill_roles(serve)
+                acknowledged |= sender.wait().acknowledged
+            wait_until(serve.is_ready, seconds=60, sentence="the listener did not come back")
+            acknowledged |= send(node, files)
+            node.wait_for("job.claimed", count=number + 1)
+            kill_roles(serve)
+            wait_until(serve.is_ready, seconds=60, sentence="the listener did not come back")
+        node.wait_at_rest(studies=len(phantoms), seconds=150)
+    results = [found["SOPInstanceUID"] for modality in ("SEG", "SR") for found in orthanc.instances(Modality=modality)]
+    archive = Archived(orthanc.file(uid) for uid in results)
+    for phantom in phantoms:
+        mine = [dataset.Modality for dataset in archive.datasets if dataset.StudyInstanceUID == phantom.study_instance_uid]
+        # One pair for each revision that a kill in mid-sending made; the last one is of the whole study.
+        assert mine.count("SEG") == mine.count("SR") >= 1
+    invariants.check(node, acknowledged, {"pacs": archive})
+
+
+def kill_roles(serve: RoleProcess) -> None:
+    """SIGKILL to every role; the supervisor lives."""
+    assert serve.process is not None
+    for role in psutil.Process(serve.process.pid).children():
+        role.kill()
