@@ -1,5 +1,6 @@
 """Arrivals made of files and of data sets, as the listener would hand them on."""
 
+import struct
 from io import BytesIO
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def encode(data_set: Dataset, *, implicit: bool = False, little: bool = True) ->
     buffer = BytesIO()
     dcmwrite(buffer, data_set, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
     return buffer.getvalue()
+
+
+def encode_odd(data_set: Dataset, tag: int, vr: bytes, value: bytes) -> bytes:
+    """As explicit little endian, with one element whose bytes no library would write."""
+    data_set.pop(tag, None)
+    long = vr in (b"SQ", b"OB", b"OW", b"UN", b"UT")
+    head = struct.pack("<HH2sHI" if long else "<HH2sH", tag >> 16, tag & 0xFFFF, vr, *([0] if long else []), len(value))
+    return encode(data_set[:tag]) + head + value + encode(data_set[tag:])
 
 
 def arrival_of(content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1") -> Arrival:
