@@ -1,0 +1,172 @@
+"""Which jobs a study gives rise to, and for each pipeline and series the reason why there is none."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from pydicom import dcmread
+
+from pipelines.catalog import load_catalog
+from tests.integration.intake.assembly import CATALOG, REPOSITORY, Assembly, chest
+from tests.unit.intake.arrivals import arrival_from, arrival_of, encode_odd
+
+
+def reasons(assembly):
+    (row,) = assembly.events("study.not_applicable")
+    return row.code, row.detail
+
+
+def as_modality(datasets, modality, sop_class):
+    for dataset in datasets:
+        dataset.Modality, dataset.SOPClassUID = modality, sop_class
+    return datasets
+
+
+@pytest.mark.parametrize(("modality", "sop_class"), [("MR", "1.2.840.10008.5.1.4.1.1.4"), ("CR", "1.2.840.10008.5.1.4.1.1.1")])
+def test_another_modality_is_not_applicable_and_each_series_says_why(assembly, modality, sop_class):
+    assembly.receive(as_modality(chest(), modality, sop_class))
+    assembly.receive(as_modality(chest(3, seed=1), modality, sop_class))
+    assembly.complete()
+    code, detail = reasons(assembly)
+    assert code == "NO_USABLE_SERIES.modality"
+    assert len(detail["series"]) == 2
+    assert all(f"Modality is {modality}" in reason for reason in detail["series"].values())
+    assert assembly.rows("study")[0]["state"] == "processed", "nothing is to be done, so nothing is in limbo"
+    assert assembly.rows("work") == []
+
+
+def test_too_few_slices_are_not_applicable(assembly):
+    assembly.receive(chest(5))
+    assembly.complete()
+    code, detail = reasons(assembly)
+    assert code == "NO_USABLE_SERIES.instances"
+    assert "5 instances" in next(iter(detail["series"].values()))
+
+
+def test_of_a_mixed_study_the_fitting_series_is_taken(assembly):
+    taken = chest()
+    assembly.receive(taken + as_modality(chest(3, seed=1), "MR", "1.2.840.10008.5.1.4.1.1.4") + chest(4, seed=2))
+    assembly.complete()
+    (job,) = assembly.rows("work")
+    assert job["series_instance_uids"] == [taken[0].SeriesInstanceUID]
+
+
+def test_a_study_of_two_patients_is_refused(assembly):
+    datasets = chest()
+    for dataset in datasets[10:]:
+        dataset.PatientID = "PHANTOM-2"
+    assembly.receive(datasets)
+    assembly.complete()
+    code, detail = reasons(assembly)
+    assert code == "IDENTITY_CONFLICT.mixed"
+    assert "PHANTOM" not in str(detail)
+    assert assembly.rows("work") == []
+
+
+def test_a_second_patient_in_another_series_is_refused_too(assembly):
+    assembly.receive(chest() + chest(3, seed=1, patient_id="PHANTOM-2"))
+    assembly.complete()
+    assert reasons(assembly)[0] == "IDENTITY_CONFLICT.mixed"
+
+
+def test_an_unavailable_pipeline_says_why(tmp_path, database):
+    models = tmp_path / "models"
+    shutil.copytree(REPOSITORY / "models", models, ignore=shutil.ignore_patterns("__pycache__"))
+    script = next(models.glob("ct_lungs/scripts/lungs.py"))
+    script.write_text(script.read_text() + "\n")
+    catalog = load_catalog(REPOSITORY / "pipelines", models)
+    with Assembly(tmp_path, database, catalog=catalog) as assembly:
+        assembly.receive(chest())
+        assembly.complete()
+        code, detail = reasons(assembly)
+        assert code.startswith("DIGEST_MISMATCH")
+        assert detail["pipeline"] == "ct_lungs"
+        assert assembly.rows("work") == []
+
+
+def test_two_pipelines_answer_for_themselves(tmp_path, database):
+    """One takes the study, the other says why not."""
+    entry = CATALOG.available["ct_lungs"]
+    series = entry.pipeline.series.model_copy(update={"modality": ("MR",)})
+    brain = replace(entry, pipeline=entry.pipeline.model_copy(update={"name": "mr_brain", "series": series}))
+    catalog = replace(CATALOG, available={**CATALOG.available, "mr_brain": brain})
+    with Assembly(tmp_path, database, catalog=catalog, enabled=("mr_brain", "ct_lungs")) as assembly:
+        assembly.receive(chest())
+        assembly.complete()
+        assert [job["pipeline"] for job in assembly.rows("work")] == ["ct_lungs"]
+        code, detail = reasons(assembly)
+        assert (code, detail["pipeline"]) == ("NO_USABLE_SERIES.modality", "mr_brain")
+
+
+def test_without_pipelines_a_study_is_only_kept(tmp_path, database):
+    with Assembly(tmp_path, database, enabled=()) as assembly:
+        assembly.receive(chest(3))
+        assert assembly.complete() == 1
+        assert assembly.rows("study")[0]["state"] == "processed"
+
+
+def test_a_file_that_is_gone_is_a_reason_and_holds_nothing_up(assembly):
+    datasets = chest()
+    assembly.receive(datasets + chest(study_name="other"))
+    for row in assembly.rows("instance"):
+        if row["study_instance_uid"] == datasets[0].StudyInstanceUID:
+            assembly.spool.path(row["key"]).unlink()
+    assert assembly.complete() == 2
+    assert reasons(assembly)[0].startswith("NO_USABLE_SERIES")
+    assert len(assembly.rows("work")) == 1
+
+
+ODD_VALUES = {
+    "thickness": (0x00180050, b"DS", b"thick!"),
+    "orientation": (0x00200037, b"DS", b"1\\0\\x\\0\\1\\0 "),
+    "position": (0x00200032, b"DS", b"NaN\\1e999\\ "),
+    "image_type": (0x00080008, b"CS", b"\xff\xfe\\\\"),
+    "number_type": (0x00180050, b"US", b"\x01"),
+    "sequence": (0x00180050, b"SQ", b"\xfe\xff\x00\xe0\x04\x00\x00\x00abcd"),
+    "description": (0x0008103E, b"LO", b"\x1b$)C\xff\xff\x00"),
+    "charset": (0x00080005, b"CS", b"ISO_IR 999\\x"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@pytest.mark.parametrize("name", ODD_VALUES)
+def test_an_odd_value_holds_no_other_study_up(tmp_path, name):
+    """Whatever the headers of one study hold: the sweep ends, the study is judged, and the next one too."""
+    tag, vr, value = ODD_VALUES[name]
+    odd = chest()
+    with Assembly(tmp_path, f"sqlite:///{tmp_path / 'ledger.db'}") as assembly:
+        for dataset in odd:
+            content = encode_odd(dataset, tag, vr, value)
+            assert assembly.receiver.receive(arrival_of(content, sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID)) == 0
+        assembly.receive(chest(study_name="other"))
+        assert assembly.complete() == 2
+        assert {study["state"] for study in assembly.rows("study")} <= {"complete", "processed"}
+        assert len(assembly.rows("work")) >= 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_every_study_of_the_collection_is_judged(tmp_path, test_data):
+    """The whole collection in one sweep: each study ends with jobs or with the reasons why not."""
+    with Assembly(tmp_path, f"sqlite:///{tmp_path / 'ledger.db'}") as assembly:
+        for path in sorted(test_data.rglob("*.dcm")):
+            if arrival := arrival_from(path):
+                assembly.receiver.receive(arrival)
+        studies = len(assembly.rows("study"))
+        assert studies > 60
+        completed = 0
+        for _ in range(20):
+            completed += assembly.complete()
+        assert completed == studies
+        judged = {row.study_instance_uid for row in assembly.events() if row.event in ("job.queued", "study.not_applicable")}
+        assert judged == {study["study_instance_uid"] for study in assembly.rows("study")}
+        assert len(assembly.rows("work")) >= 1, "the LIDC chest is one that fits"
+        for row in assembly.events("study.not_applicable"):
+            assert row.code
+            assert row.detail["sentence"]
+
+
+def test_what_the_spool_holds_is_read_from_where_the_ledger_says(assembly):
+    datasets = chest()
+    assembly.receive(datasets)
+    for row in assembly.rows("instance"):
+        assert dcmread(assembly.spool.path(row["key"])).SOPInstanceUID == row["sop_instance_uid"]
