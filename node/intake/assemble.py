@@ -15,7 +15,7 @@ from node.core.errors import StorageError
 from node.core.job import Job, Priority
 from node.core.study import Evidence, Instance, Study
 from node.intake.presence import Presence
-from node.intake.route import Routing, route
+from node.intake.route import NotTaken, Routing, route
 from node.ledger import instances, jobs, studies
 from node.ledger.engine import Ledger, Transaction
 from node.spool.local import LocalSpool
@@ -98,7 +98,13 @@ class Assembler:
         if study.revision > 1 and not self._reprocess:
             return Routing(taken=(), not_taken=())
         paths = {instance.sop_instance_uid: self._spool.path(instance.key) for instance in held}
-        return route(held, paths, self._catalog, self._enabled)
+        try:
+            return route(held, paths, self._catalog, self._enabled)
+        except Exception as error:  # the boundary: one study must neither hold up the others nor close the port
+            log.exception("study.crashed", study_instance_uid=study.study_instance_uid, revision=study.revision)
+            sentence = f"{type(error).__name__} while the series were judged; the log has the traceback."
+            crashed = (NotTaken(pipeline=name, code="CRASHED.unexpected", sentence=sentence, series={}) for name in self._enabled)
+            return Routing(taken=(), not_taken=tuple(crashed))
 
     def _enter(self, tx: Transaction, study: Study, evidence: Evidence, routing: Routing) -> bool:
         at = studies.complete(tx, study, evidence)

@@ -144,6 +144,23 @@ def test_an_odd_value_holds_no_other_study_up(tmp_path, name):
         assert len(assembly.rows("work")) >= 1
 
 
+def test_a_fault_of_our_own_closes_the_study_with_a_code(assembly):
+    """Whatever breaks while a study is judged is one study's trouble: the listener goes on, and an operator can see it."""
+
+    class Broken:
+        available = property(lambda self: 1 / 0)
+
+    assembly.receive(chest())
+    assembly.assembler._catalog, whole = Broken(), assembly.assembler._catalog
+    assert assembly.complete() == 1
+    code, detail = reasons(assembly)
+    assert (code, detail["pipeline"]) == ("CRASHED.unexpected", "ct_lungs")
+    assembly.assembler._catalog = whole
+    assembly.receive(chest(study_name="next"))
+    assert assembly.complete() == 1
+    assert len(assembly.rows("work")) == 1
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_every_study_of_the_collection_is_judged(tmp_path, test_data):
     """The whole collection in one sweep: each study ends with jobs or with the reasons why not."""
