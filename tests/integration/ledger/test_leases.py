@@ -185,6 +185,17 @@ def test_work_that_the_engine_lost_is_handed_over_once_more(ledger):
     assert [ticket.dispatch for ticket in tickets] == [1, 2]
 
 
+@pytest.mark.parametrize("why", ["process gone", "never claimed"])
+def test_work_that_was_claimed_since_the_reaper_looked_stays_with_its_holder(why, ledger):
+    tickets = Tickets()
+    ready(ledger, tickets)
+    with ledger.reading() as tx:
+        work = jobs.find(tx, JOB.id)
+    held = claim(ledger, JOB.id, 1, "worker/1", lease_s=-1)
+    assert rescue(ledger, work, None, why, tickets) is False
+    assert ledger.write(lambda tx: jobs.settle(tx, held.work, held.token, None, {})) is True
+
+
 @pytest.mark.parametrize("error", [None, GeometryError("A gap.")])
 def test_settled_work_cannot_be_rescued(error, ledger):
     tickets = Tickets()
