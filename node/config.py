@@ -105,7 +105,10 @@ class ListenSection(Section):
     max_associations: Annotated[int, Field(ge=1)] = 64
     max_pdu: Annotated[int, Field(ge=4096, le=1_048_576)] = 131072
     idle_s: Seconds = 60.0
+    slowest_bytes_per_s: Annotated[int, Field(ge=0)] = 1000
+    max_instance_bytes: Annotated[int, Field(ge=1)] = 8_000_000_000
     min_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
+    fast: bool = True
 
 
 class AssembleSection(Section):

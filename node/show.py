@@ -24,6 +24,8 @@ STEPS: Mapping[str, tuple[int, str]] = {
     "association.rejected": (1, "association rejected"),
     "instance.received": (5, "instance durable, row committed, Success answered"),
     "instance.duplicate": (5, "the same bytes again, counted"),
+    "instance.conflict": (5, "other bytes under a UID that is held, kept as evidence"),
+    "instance.adopted": (5, "row rebuilt from the file after a crash"),
     "instance.refused": (6, "instance refused"),
     "association.released": (6, "association released"),
     "association.aborted": (6, "association aborted"),

@@ -1,5 +1,6 @@
 """What must be true of every node, whatever was done to it: checked at the end of every end-to-end and fault test."""
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -134,9 +135,10 @@ def i6_nothing_is_in_limbo(node: Node) -> None:
 
 def i7_no_orphan_files(node: Node) -> None:
     """Every file is known to the ledger; what a killed process left in ``incoming`` is cleared when the next one starts."""
-    with node.ledger() as ledger, ledger.reading() as tx, LocalSpool(node.config.node.data / "spool") as spool:
-        spool.recover(lambda key: spooled.is_known(tx, key))
-        assert set(spool.list()) == spooled.known_keys(tx)
+    for owner in ("listen", "work"):
+        with node.ledger() as ledger, ledger.reading() as tx, LocalSpool(node.config.node.data / "spool", owner) as spool:
+            spool.recover(functools.partial(spooled.is_known, tx))
+            assert set(spool.list()) == spooled.known_keys(tx)
 
 
 def i8_no_name_in_any_log(node: Node, names: Collection[str]) -> None:

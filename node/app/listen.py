@@ -8,16 +8,30 @@ from contextlib import ExitStack
 from node.app.role import DRAIN_S, Role, read_catalog
 from node.config import Config
 from node.dimse.scp import Door, Listener
+from node.intake.adopt import adopt_all
 from node.intake.assemble import Assembler
 from node.intake.presence import Presence
-from node.intake.receive import Receiver
+from node.intake.receive import Desk, Receiver
+from node.intake.recent import Recent
+from node.intake.scribe import Scribe
 
 
 def run(config: Config, stop: threading.Event) -> None:
     """Run the listener until ``stop`` is set."""
     with ExitStack() as stack:
         role, presence = Role(config, "listen", stack), Presence()
-        receiver = Receiver(role.ledger, role.spool, presence, config.listen.min_free_bytes)
+        adopt_all(role.ledger, role.spool)
+        scribe = Scribe(role.ledger)
+        scribe.start()
+        stack.callback(scribe.stop)
+        desk = Desk(
+            ledger=role.ledger,
+            spool=role.spool,
+            scribe=scribe,
+            presence=presence,
+            recent=Recent(),
+            min_free_bytes=config.listen.min_free_bytes,
+        )
         assembler = Assembler(
             role.ledger,
             role.spool,
@@ -29,7 +43,7 @@ def run(config: Config, stop: threading.Event) -> None:
             quiet_s=config.assemble.quiet_s,
             reprocess=config.assemble.late == "reprocess",
         )
-        listener = Listener(_door(config), receiver)
+        listener = Listener(_door(config), Receiver(desk))
         listener.start()
         stack.callback(listener.stop)
         assembler.run(stop, config.assemble.sweep_s)
@@ -49,6 +63,9 @@ def _door(config: Config) -> Door:
         max_associations=section.max_associations,
         max_pdu=section.max_pdu,
         idle_s=section.idle_s,
+        slowest=section.slowest_bytes_per_s,
+        largest=section.max_instance_bytes,
+        fast=section.fast,
     )
 
 

@@ -13,7 +13,6 @@ from node.config import Config, RetrySection
 from node.core.errors import ConfigError
 from node.core.job import WorkKind
 from node.core.result import Destination
-from node.ledger import spooled
 from node.ledger.engine import Ledger
 from node.ledger.migrate import migrating
 from node.spool.local import LocalSpool
@@ -87,15 +86,7 @@ class Role:
         self.ledger = Ledger(config.database_url, actor=f"{name}@{self.identity}")
         stack.callback(self.ledger.close)
         self.engine = stack.enter_context(Engine(config.database_url))
-        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool"))
-        self._recover()
-
-    def _recover(self) -> None:
-        """Before anything new is taken: clear up after processes that are gone."""
-        with self.ledger.reading() as tx:
-            removed = self.spool.recover(lambda key: spooled.is_known(tx, key))
-        if removed:
-            log.info("spool.recovered", removed=removed)
+        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool", name))
 
 
 def policy_of(section: RetrySection) -> RetryPolicy:

@@ -13,6 +13,7 @@ from node.app.role import Role, destinations_of, policy_of, read_catalog, run_qu
 from node.config import Config
 from node.core.job import Work
 from node.core.result import Equipment
+from node.ledger import spooled
 from node.work.device import Device
 from node.work.infer import Inference
 from node.work.lease import Heart
@@ -25,6 +26,7 @@ def run(config: Config, stop: threading.Event) -> None:
     """Run a worker until ``stop`` is set."""
     with ExitStack() as stack:
         role = Role(config, "work", stack)
+        role.spool.recover(lambda key: role.ledger.write(lambda tx: spooled.is_known(tx, key)))
         device: Device[process.Request, Any] = Device(process.run_job)
         stack.callback(device.close)
         catalog = read_catalog(config)

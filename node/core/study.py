@@ -15,9 +15,9 @@ class Peer:
     address: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One C-STORE request: bytes in our hands that are not yet ours to answer for.
+    """One C-STORE request: what its command says before the data set comes. Not yet ours to answer for.
 
     Attributes
     ----------
@@ -25,8 +25,6 @@ class Arrival:
         As the command set says (Affected SOP Class and Instance UID, PS3.7 section 9.3.1).
     transfer_syntax_uid : str
         As negotiated for the presentation context.
-    data_set : bytes
-        The data set exactly as it was sent, encoded in the transfer syntax.
     """
 
     peer: Peer
@@ -34,7 +32,6 @@ class Arrival:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data_set: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +58,19 @@ class Instance:
     key: str
     sha256: str
     size: int
+
+    def is_same_as(self, other: Instance) -> bool:
+        """Whether this and ``other`` are the same bytes, meaning the same, in the same place."""
+        names = ("sop_instance_uid", "sha256", "study_instance_uid", "transfer_syntax_uid")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An instance that its sender was, or is about to be, answered Success for."""
+
+    instance: Instance
+    arrival: Arrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

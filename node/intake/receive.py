@@ -1,117 +1,231 @@
 """An arrival becomes a durable instance, or is refused with a reason; only then is the sender answered.
 
-The order is the promise: identity checked, bytes on disk under their final name, row committed, answer. A failure before the commit leaves
-nothing that was answered for.
+The order is the promise: identity checked, duplicates judged, bytes on disk under their final name, answer. The row follows (``scribe``), and
+is rebuilt from the file should the process die before it is committed (``adopt``).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass
 
 import structlog
 
 from node.core.errors import ConflictingDuplicate, NotEnoughDisk, NotUnderstood, RefusedByUs, StorageError
-from node.core.study import Arrival, Instance, Peer
+from node.core.study import Accepted, Arrival, Instance, Peer
 from node.core.uids import is_valid_uid
-from node.intake.header import file_meta, read_header
+from node.intake.header import Header, file_meta, read_header
 from node.intake.presence import Presence
+from node.intake.recent import Recent
+from node.intake.scribe import Fact, Scribe
 from node.ledger import instances
-from node.ledger.engine import Ledger, Transaction
-from node.spool.local import Draft, LocalSpool
+from node.ledger.engine import Ledger
+from node.spool.draft import Draft
+from node.spool.incoming import Incoming
+from node.spool.local import LocalSpool
 
 log = structlog.get_logger(__name__)
 
-#: How long a sender is kept waiting for a database that does not answer, before it is told to come again. Senders give up after
-#: 30 s or more; a refusal that they hear is better than a time-out that they must guess about.
-_PATIENCE_S = 5.0
-#: The same for what is only noted: a refusal must still reach the sender in time.
+#: A refusal waits this long for its audit row; the sender hears it in any case.
 _PATIENCE_FOR_NOTES_S = 1.0
 
 
-class Receiver:
-    """The station behind the listener.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What every reception works with.
 
-    Parameters
+    Attributes
     ----------
     min_free_bytes : int
         Below this much free disk nothing is taken.
     presence : Presence
         Which associations are open, for the assembler.
+    recent : Recent
+        What was accepted lately, whether its row is committed or not.
     """
 
-    def __init__(self, ledger: Ledger, spool: LocalSpool, presence: Presence, min_free_bytes: int) -> None:
-        self._ledger, self._spool, self._presence = ledger, spool, presence
-        self._min_free_bytes = min_free_bytes
+    ledger: Ledger
+    spool: LocalSpool
+    scribe: Scribe
+    presence: Presence
+    recent: Recent
+    min_free_bytes: int
 
-    def receive(self, arrival: Arrival) -> int:
-        """Take ``arrival`` or refuse it; return the status of the C-STORE response (PS3.4 Table B.2-1)."""
-        try:
-            self._take(arrival)
-        except RefusedByUs as refusal:
-            self._note_refusal(arrival, refusal)
-            return refusal.status
-        return 0x0000
+
+class Receiver:
+    """The station behind the listener."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def begin(self, arrival: Arrival) -> Reception:
+        """Begin to take an instance; what is wrong with it is said at its end, when the protocol lets us answer."""
+        return Reception(self._desk, arrival)
 
     def open(self, association_id: str, peer: Peer) -> None:
         """Note that an association was accepted."""
-        self._presence.enter(association_id)
-        self._note(lambda tx: instances.record_association(tx, "accepted", association_id, peer))
+        self._desk.presence.enter(association_id)
+        self._note("accepted", association_id, peer)
 
     def reject(self, association_id: str, peer: Peer, reason: str) -> None:
         """Note that an association was rejected."""
         log.warning("association.rejected", calling_ae=peer.calling_ae, called_ae=peer.called_ae, address=peer.address, reason=reason)
-        self._note(lambda tx: instances.record_association(tx, "rejected", association_id, peer, reason=reason))
+        self._note("rejected", association_id, peer, reason=reason)
 
     def close(self, association_id: str, peer: Peer, how: str, count: int) -> None:
-        """Note that an association has ended."""
-        self._presence.leave(association_id)
-        self._note(lambda tx: instances.record_association(tx, how, association_id, peer, instances=count))
+        """Note that an association has ended; it holds its studies open until its last row is written."""
+        done = self._note(how, association_id, peer, instances=count)
+        if done is None:
+            self._desk.presence.leave(association_id)
+        else:
+            done.add_done_callback(lambda _: self._desk.presence.leave(association_id))
 
-    def _take(self, arrival: Arrival) -> None:
+    def _note(self, event: str, association_id: str, peer: Peer, **detail: object) -> Future[None] | None:
+        try:
+            return self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_association(tx, event, association_id, peer, **detail)))
+        except NotEnoughDisk as error:
+            log.error("audit.lost", code=error.full_code, sentence=error.sentence)
+            return None
+
+
+class Reception:
+    """One instance on its way in."""
+
+    def __init__(self, desk: Desk, arrival: Arrival) -> None:
+        self._desk, self._arrival = desk, arrival
+        self._incoming: Incoming | None = None
+        self._refusal: RefusedByUs | None = None
+        self._size = 0
+        try:
+            self._incoming = self._open()
+        except RefusedByUs as refusal:
+            self._refusal = refusal
+
+    def write(self, fragment: memoryview) -> None:
+        """Take the next bytes of the data set; after a refusal they are only counted."""
+        self._size += len(fragment)
+        if self._incoming is None:
+            return
+        try:
+            self._incoming.write(fragment)
+        except NotEnoughDisk as refusal:
+            self._incoming, self._refusal = None, refusal
+
+    def finish(self) -> int:
+        """Make the instance durable; return the status of the C-STORE response (PS3.4 Table B.2-1)."""
+        if self._refusal is None and self._incoming is not None:
+            try:
+                self._accept(self._incoming)
+            except RefusedByUs as refusal:
+                self._refusal = refusal
+        if self._refusal is None:
+            return 0x0000
+        self.abandon()
+        self._note_refusal(self._refusal)
+        return self._refusal.status
+
+    def abandon(self) -> None:
+        """Nothing more will come of it."""
+        if self._incoming is not None:
+            self._incoming.discard()
+
+    def _open(self) -> Incoming:
+        arrival = self._arrival
         if not is_valid_uid(arrival.sop_instance_uid) or not is_valid_uid(arrival.sop_class_uid):
             raise NotUnderstood("The C-STORE command names no valid SOP Class or Instance UID (PS3.5 section 9.1).", reason="malformed_uid")
-        if self._spool.free_bytes() - len(arrival.data_set) < self._min_free_bytes:
+        if self._desk.spool.free_bytes() < self._desk.min_free_bytes:
             raise NotEnoughDisk("The disk is nearly full; make room, then send again.", reason="watermark")
-        meta = file_meta(arrival)
-        header = read_header(arrival, meta)
-        digest = hashlib.sha256(arrival.data_set).hexdigest()
-        # The digest in the name keeps two senders of one UID with different bytes from writing over each other; the same bytes under
-        # another transfer syntax mean something else.
-        name = hashlib.sha256(arrival.transfer_syntax_uid.encode() + digest.encode()).hexdigest()
-        key = f"instances/{header.study_instance_uid}/{header.sop_instance_uid}-{name[:16]}.dcm"
-        instance = Instance(
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class_uid=header.sop_class_uid,
-            transfer_syntax_uid=arrival.transfer_syntax_uid,
-            series_instance_uid=header.series_instance_uid,
-            study_instance_uid=header.study_instance_uid,
-            patient_id=header.patient_id,
-            modality=header.modality,
-            key=key,
-            sha256=digest,
-            size=len(arrival.data_set),
-        )
-        self._presence.touch(arrival.association_id, instance.study_instance_uid)
-        self._enter(instance, arrival, self._spool.put_atomic(key, meta, arrival.data_set))
+        return self._desk.spool.open_incoming(file_meta(arrival))
 
-    def _enter(self, instance: Instance, arrival: Arrival, draft: Draft) -> None:
+    def _accept(self, incoming: Incoming) -> None:
+        header = read_header(self._arrival, incoming.head, incoming.read)
+        instance = describe(header, self._arrival.transfer_syntax_uid, incoming.sha256(), incoming.size)
+        accepted = Accepted(instance=instance, arrival=self._arrival)
+        self._desk.presence.touch(self._arrival.association_id, instance.study_instance_uid)
+        if self._is_held(accepted):
+            incoming.discard()
+            self._hand_over(accepted, None)
+            return
+        draft = self._desk.spool.publish(incoming, instance.key)
+        self._incoming = None
+        if not self._desk.recent.add(instance):
+            # Another association has brought other bytes under this UID while ours were on their way.
+            self._keep_as_evidence(accepted, draft)
+            raise _conflict()
+        self._hand_over(accepted, draft)
+
+    def _is_held(self, accepted: Accepted) -> bool:
+        """Whether these very bytes are held, durably, under this UID.
+
+        Raises
+        ------
+        ConflictingDuplicate
+            If others are.
+        NotEnoughDisk
+            If the ledger cannot be asked.
+        """
+        instance = accepted.instance
+        held = self._desk.recent.find(instance.sop_instance_uid)
+        if held is None:
+            try:
+                with self._desk.ledger.reading() as tx:
+                    held = instances.held(tx, instance.sop_instance_uid)
+            except StorageError as error:
+                raise NotEnoughDisk(error.sentence, reason="database") from error
+        if held is None:
+            return False
+        if held.is_same_as(instance):
+            return True
+        if self._incoming is not None:
+            draft = self._desk.spool.publish(self._incoming, instances.quarantine_key(instance))
+            self._incoming = None
+            self._keep_as_evidence(accepted, draft)
+        raise _conflict()
+
+    def _hand_over(self, accepted: Accepted, draft: Draft | None) -> None:
         try:
-            self._ledger.write(lambda tx: instances.accept(tx, instance, arrival), patience_s=_PATIENCE_S)
-        except ConflictingDuplicate:
-            draft.withdraw()
+            self._desk.scribe.hand_over(Fact(accepted=accepted, written=draft.settle if draft else lambda: None))
+        except NotEnoughDisk:
+            self._desk.recent.forget(accepted.instance)
+            if draft:
+                draft.withdraw()
             raise
-        except StorageError as error:
-            # The COMMIT may have come through although its answer did not: the file stays, and recovery asks the ledger.
-            raise NotEnoughDisk(error.sentence, reason="database") from error
-        draft.settle()
 
-    def _note_refusal(self, arrival: Arrival, refusal: RefusedByUs) -> None:
-        log.warning("instance.refused", code=refusal.full_code, sentence=refusal.sentence, association_id=arrival.association_id)
-        self._note(lambda tx: instances.refuse(tx, arrival, refusal.full_code, refusal.sentence))
+    def _keep_as_evidence(self, accepted: Accepted, draft: Draft) -> None:
+        key = draft.final.relative_to(self._desk.spool.root).as_posix()
+        self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_conflict(tx, accepted, key), written=draft.settle))
 
-    def _note(self, change: Callable[[Transaction], None]) -> None:
+    def _note_refusal(self, refusal: RefusedByUs) -> None:
+        log.warning("instance.refused", code=refusal.full_code, sentence=refusal.sentence, association_id=self._arrival.association_id)
+        fact = Fact(write=lambda tx: instances.refuse(tx, self._arrival, self._size, refusal.full_code, refusal.sentence))
         try:
-            self._ledger.write(change, patience_s=_PATIENCE_FOR_NOTES_S)
-        except StorageError as error:
-            log.error("audit.lost", code=error.full_code, sentence=error.sentence)
+            self._desk.scribe.hand_over(fact).result(_PATIENCE_FOR_NOTES_S)
+        except (NotEnoughDisk, NotYet) as error:
+            log.error("audit.late", error=type(error).__name__)
+
+
+def describe(header: Header, transfer_syntax_uid: str, sha256: str, size: int) -> Instance:
+    """Make the instance of its header, with the key under which it lies in the spool.
+
+    The digest in the name keeps two senders of one UID with different bytes from writing over each other, and lets a file whose row was
+    never written be proven whole. The same bytes under another transfer syntax mean something else.
+    """
+    name = hashlib.sha256(transfer_syntax_uid.encode() + sha256.encode()).hexdigest()
+    return Instance(
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        series_instance_uid=header.series_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        patient_id=header.patient_id,
+        modality=header.modality,
+        key=f"instances/{header.study_instance_uid}/{header.sop_instance_uid}-{name[:16]}.dcm",
+        sha256=sha256,
+        size=size,
+    )
+
+
+def _conflict() -> ConflictingDuplicate:
+    return ConflictingDuplicate("Another data set is held under this SOP Instance UID. Both are kept; correct the sender.")

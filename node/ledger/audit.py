@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
@@ -18,6 +19,8 @@ from node.ledger import schema
 from node.ledger.engine import Transaction, database_now
 
 _FIRST = "0" * 64
+#: Every row names every column, so that many can be inserted by one statement.
+_EMPTY: Mapping[str, Any] = dict.fromkeys(column.name for column in schema.audit.columns)
 
 
 class About(TypedDict, total=False):
@@ -31,6 +34,15 @@ class About(TypedDict, total=False):
     work_id: str
     destination: str
     code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row to be appended."""
+
+    event: str
+    detail: Mapping[str, Any]
+    about: About
 
 
 def record(tx: Transaction, event: str, detail: Mapping[str, Any] | None = None, **about: Unpack[About]) -> datetime:
@@ -48,18 +60,21 @@ def record(tx: Transaction, event: str, detail: Mapping[str, Any] | None = None,
     datetime
         The row's time, by the database's clock.
     """
+    return record_all(tx, [Entry(event, detail or {}, about)])
+
+
+def record_all(tx: Transaction, entries: Sequence[Entry]) -> datetime:
+    """Append rows in this order, all of one time, by few statements; see ``record``."""
     last = tx.execute(sa.select(schema.audit.c.n, schema.audit.c.hash).order_by(schema.audit.c.n.desc()).limit(1)).one_or_none()
-    number, before = (last.n + 1, last.hash) if last else (1, _FIRST)
+    number, before = (last.n, last.hash) if last else (0, _FIRST)
     at = database_now(tx)
-    row: dict[str, Any] = {
-        "n": number,
-        "at": at,
-        "event": event,
-        "actor": tx.info.get("actor", "unknown"),
-        "detail": json.loads(json.dumps(dict(detail or {}))),  # as it will be read: a tuple is a list, and every key is text
-        **about,
-    }
-    tx.execute(schema.audit.insert().values(**row, hash=_hash(before, row)))
+    actor = tx.info.get("actor", "unknown")
+    rows: list[dict[str, Any]] = []
+    for number, entry in enumerate(entries, number + 1):
+        row: dict[str, Any] = {"n": number, "at": at, "event": entry.event, "actor": actor, "detail": dict(entry.detail), **entry.about}
+        before = _hash(before, row)
+        rows.append({**_EMPTY, **row, "hash": before})
+    tx.execute(schema.audit.insert(), rows)
     return at
 
 

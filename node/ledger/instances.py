@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from node.core.errors import ConflictingDuplicate
-from node.core.study import Arrival, Instance, Peer
+from node.core.study import Accepted, Arrival, Instance, Peer
 from node.ledger import schema, studies
-from node.ledger.audit import record
+from node.ledger.audit import About, Entry, record, record_all
 from node.ledger.engine import Transaction
 
 
@@ -17,65 +21,110 @@ def held(tx: Transaction, sop_instance_uid: str) -> Instance | None:
     return Instance(**row) if row else None
 
 
-def accept(tx: Transaction, instance: Instance, arrival: Arrival) -> bool:
-    """Enter ``instance``, and open its study or keep it open.
+def accept_all(tx: Transaction, batch: Sequence[Accepted]) -> None:
+    """Enter instances that were answered Success, and open their studies or keep them open.
 
-    Returns
-    -------
-    bool
-        False when the same bytes were held already; they are counted, and the sender may be told Success.
-
-    Raises
-    ------
-    ConflictingDuplicate
-        When other bytes are held under this SOP Instance UID.
+    Idempotent: what the same association brought is entered once, should the answer to a COMMIT be lost. The same bytes from another
+    association are counted. Other bytes under a UID that is held can only come here when two listeners accepted both within the same
+    moment: the later is kept as evidence, and the audit log says so.
     """
-    known = held(tx, instance.sop_instance_uid)
-    if known is not None:
-        return _count_duplicate(tx, known, instance, arrival)
-    at = record(
-        tx,
-        "instance.received",
-        {"sop_class_uid": instance.sop_class_uid, "sha256": instance.sha256, "size": instance.size, "calling_ae": arrival.peer.calling_ae},
-        association_id=arrival.association_id,
-        study_instance_uid=instance.study_instance_uid,
-        series_instance_uid=instance.series_instance_uid,
-        sop_instance_uid=instance.sop_instance_uid,
-    )
-    revision = studies.receive(tx, instance.study_instance_uid, at)
-    row = {column.name: getattr(instance, column.name) for column in _columns()}
-    extra = {"revision": revision, "calling_ae": arrival.peer.calling_ae, "association_id": arrival.association_id, "received_at": at}
-    tx.execute(schema.instance.insert().values(**row, **extra))
-    return True
+    known = _held_by_association(tx, {accepted.instance.sop_instance_uid for accepted in batch})
+    new: list[Accepted] = []
+    entries: list[Entry] = []
+    again: list[str] = []
+    for accepted in batch:
+        uid = accepted.instance.sop_instance_uid
+        if uid not in known:
+            known[uid] = (accepted.instance, "")
+            new.append(accepted)
+            entries.append(_received(accepted))
+            continue
+        before, association_id = known[uid]
+        if not before.is_same_as(accepted.instance):
+            entries.append(_conflict(accepted, accepted.instance.key))
+        elif association_id != accepted.arrival.association_id:
+            again.append(uid)
+            entries.append(_again(accepted))
+    if entries:
+        at = record_all(tx, entries)
+        _insert(tx, new, at)
+        _count(tx, again)
 
 
-def _count_duplicate(tx: Transaction, known: Instance, again: Instance, arrival: Arrival) -> bool:
-    if any(getattr(known, name) != getattr(again, name) for name in ("sha256", "study_instance_uid", "transfer_syntax_uid")):
-        raise ConflictingDuplicate("Another data set is held under this SOP Instance UID. Nothing was changed; correct the sender.")
-    mine = schema.instance.c.sop_instance_uid == known.sop_instance_uid
-    tx.execute(schema.instance.update().where(mine).values(duplicates=schema.instance.c.duplicates + 1))
-    record(
-        tx,
-        "instance.duplicate",
-        {"calling_ae": arrival.peer.calling_ae},
-        association_id=arrival.association_id,
-        study_instance_uid=known.study_instance_uid,
-        sop_instance_uid=known.sop_instance_uid,
-    )
-    return False
+def _held_by_association(tx: Transaction, uids: Collection[str]) -> dict[str, tuple[Instance, str]]:
+    columns = [*_columns(), schema.instance.c.association_id]
+    rows = tx.execute(sa.select(*columns).where(schema.instance.c.sop_instance_uid.in_(uids))).mappings()
+    names = Instance.__dataclass_fields__
+    return {row["sop_instance_uid"]: (Instance(**{name: row[name] for name in names}), row["association_id"]) for row in rows}
 
 
-def refuse(tx: Transaction, arrival: Arrival, code: str, sentence: str) -> None:
+def _insert(tx: Transaction, new: Sequence[Accepted], at: datetime) -> None:
+    counts = Counter(accepted.instance.study_instance_uid for accepted in new)
+    revisions = {study: studies.receive(tx, study, at, count) for study, count in counts.items()}
+    rows = [
+        {
+            **{name: getattr(accepted.instance, name) for name in Instance.__dataclass_fields__},
+            "revision": revisions[accepted.instance.study_instance_uid],
+            "calling_ae": accepted.arrival.peer.calling_ae,
+            "association_id": accepted.arrival.association_id,
+            "received_at": at,
+            "duplicates": 0,
+        }
+        for accepted in new
+    ]
+    if rows:
+        tx.execute(schema.instance.insert(), rows)
+
+
+def _count(tx: Transaction, uids: Iterable[str]) -> None:
+    for uid, count in Counter(uids).items():
+        mine = schema.instance.c.sop_instance_uid == uid
+        tx.execute(schema.instance.update().where(mine).values(duplicates=schema.instance.c.duplicates + count))
+
+
+def _received(accepted: Accepted) -> Entry:
+    instance = accepted.instance
+    sent = {"sop_class_uid": instance.sop_class_uid, "sha256": instance.sha256, "size": instance.size}
+    return Entry("instance.received", {**sent, "calling_ae": accepted.arrival.peer.calling_ae}, _about(accepted))
+
+
+def _again(accepted: Accepted) -> Entry:
+    return Entry("instance.duplicate", {"calling_ae": accepted.arrival.peer.calling_ae}, _about(accepted))
+
+
+def _conflict(accepted: Accepted, key: str) -> Entry:
+    evidence = {"key": key, "sha256": accepted.instance.sha256, "calling_ae": accepted.arrival.peer.calling_ae}
+    about = _about(accepted)
+    about["code"] = ConflictingDuplicate.code
+    return Entry("instance.conflict", evidence, about)
+
+
+def _about(accepted: Accepted) -> About:
+    instance = accepted.instance
+    return {
+        "association_id": accepted.arrival.association_id,
+        "study_instance_uid": instance.study_instance_uid,
+        "series_instance_uid": instance.series_instance_uid,
+        "sop_instance_uid": instance.sop_instance_uid,
+    }
+
+
+def quarantine_key(instance: Instance) -> str:
+    """Where bytes are kept that contradict those held under the same UID."""
+    return f"quarantine/{instance.key.removeprefix('instances/')}"
+
+
+def record_conflict(tx: Transaction, accepted: Accepted, key: str) -> None:
+    """Write down that bytes were refused because others are held under their UID, and where they are kept."""
+    record_all(tx, [_conflict(accepted, key)])
+
+
+def refuse(tx: Transaction, arrival: Arrival, size: int, code: str, sentence: str) -> None:
     """Write down that an arrival was answered a failure status, and why.
 
     The UIDs are stored only as far as they fit, and without NUL, which PostgreSQL takes nowhere; a malformed one is evidence, not a key.
     """
-    detail = {
-        "sentence": sentence,
-        "sop_class_uid": _storable(arrival.sop_class_uid),
-        "size": len(arrival.data_set),
-        "calling_ae": arrival.peer.calling_ae,
-    }
+    detail = {"sentence": sentence, "sop_class_uid": _storable(arrival.sop_class_uid), "size": size, "calling_ae": arrival.peer.calling_ae}
     uid = _storable(arrival.sop_instance_uid)
     record(tx, "instance.refused", detail, association_id=arrival.association_id, sop_instance_uid=uid, code=code)
 

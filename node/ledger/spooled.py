@@ -10,6 +10,8 @@ from node.ledger.engine import Transaction
 
 def is_known(tx: Transaction, key: str) -> bool:
     """Whether any row refers to ``key``."""
+    if key in _evidence(tx):
+        return True
     for table in (schema.instance, schema.delivery):
         if tx.execute(sa.select(sa.literal(1)).where(table.c.key == key).limit(1)).scalar_one_or_none():
             return True
@@ -18,4 +20,11 @@ def is_known(tx: Transaction, key: str) -> bool:
 
 def known_keys(tx: Transaction) -> set[str]:
     """Every key that any row refers to."""
-    return {key for table in (schema.instance, schema.delivery) for key in tx.execute(sa.select(table.c.key)).scalars()}
+    rows = {key for table in (schema.instance, schema.delivery) for key in tx.execute(sa.select(table.c.key)).scalars()}
+    return rows | _evidence(tx)
+
+
+def _evidence(tx: Transaction) -> set[str]:
+    """What is kept because it contradicts something that is held."""
+    details = tx.execute(sa.select(schema.audit.c.detail).where(schema.audit.c.event == "instance.conflict")).scalars()
+    return {detail["key"] for detail in details}

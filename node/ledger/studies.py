@@ -17,19 +17,19 @@ from node.ledger.engine import Transaction, database_now
 _STUDY_FIELDS = ("study_instance_uid", "revision", "state", "instances", "last_activity_at")
 
 
-def receive(tx: Transaction, study_instance_uid: str, at: datetime) -> int:
-    """Count one instance into the study's open revision and return that revision.
+def receive(tx: Transaction, study_instance_uid: str, at: datetime, count: int = 1) -> int:
+    """Count instances into the study's open revision and return that revision.
 
     A study that was complete already gets a new revision: what was judged stays as it was judged.
     """
     latest = _latest(tx, study_instance_uid)
     if latest is not None and latest.state == "open":
         follow(STUDY, latest.state, "instance")
-        values = {"instances": schema.study.c.instances + 1, "last_activity_at": at}
+        values = {"instances": schema.study.c.instances + count, "last_activity_at": at}
         tx.execute(schema.study.update().where(_is(study_instance_uid, latest.revision)).values(**values))
         return int(latest.revision)
     revision = latest.revision + 1 if latest else 1
-    row = {"study_instance_uid": study_instance_uid, "revision": revision, "state": "open", "instances": 1}
+    row = {"study_instance_uid": study_instance_uid, "revision": revision, "state": "open", "instances": count}
     tx.execute(schema.study.insert().values(**row, opened_at=at, last_activity_at=at))
     record(tx, "study.opened" if revision == 1 else "study.reopened", study_instance_uid=study_instance_uid, revision=revision)
     return revision

@@ -1,7 +1,8 @@
 """A spool in a local folder.
 
-``put_atomic`` returns when the bytes are on disk under their final name. Until ``Draft.settle`` says that the ledger knows of them, a
-second link to the same file stays in ``incoming/``: what a crash leaves there was never answered for, and ``recover`` takes it away.
+``publish`` and ``put_atomic`` return when the bytes are on disk under their final name. Until ``Draft.settle`` says that the ledger
+knows of them, a second link to the same file stays in ``incoming/``. That folder is the journal: what a crash leaves there is either
+adopted by its owner, or taken away.
 """
 
 from __future__ import annotations
@@ -13,29 +14,13 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from node.core.errors import NotEnoughDisk, StorageError
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What ``put_atomic`` has made durable, until the ledger knows of it."""
-
-    final: Path
-    waiting: Path
-
-    def settle(self) -> None:
-        """Say that the ledger's row is committed; from now on the file stays, whatever happens."""
-        self.waiting.unlink(missing_ok=True)
-
-    def withdraw(self) -> None:
-        """Take the file back: the ledger will never know of it. What another has put under the same key since is left alone."""
-        _remove_if_same(self.final, self.waiting)
-        self.waiting.unlink(missing_ok=True)
+from node.core.errors import StorageError
+from node.spool.draft import Draft, remove_if_same
+from node.spool.incoming import Incoming
 
 
 class LocalSpool:
@@ -45,11 +30,14 @@ class LocalSpool:
     ----------
     root : Path
         Made if it is not there. Everything lies on one file system, so that a rename is atomic.
+    owner : str
+        Whose place in ``incoming/`` this is, ``listen`` for example; what a crash leaves there is recovered by the next of the same kind.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: str) -> None:
         self.root = root
-        self._incoming = root / "incoming" / uuid.uuid4().hex
+        self._owner = owner
+        self._incoming = root / "incoming" / f"{owner}-{uuid.uuid4().hex}"
         self._incoming.parent.mkdir(parents=True, exist_ok=True)
         with self._gate():
             self._incoming.mkdir()
@@ -62,32 +50,41 @@ class LocalSpool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def open_incoming(self, preface: bytes) -> Incoming:
+        """Begin a file that is written as its bytes come; see ``publish``.
+
+        Raises
+        ------
+        NotEnoughDisk
+            If there is no room for it.
+        """
+        return Incoming(self._incoming / f"{uuid.uuid4().hex}.new", preface)
+
+    def publish(self, incoming: Incoming, key: str) -> Draft:
+        """Give what has come its final name, durably.
+
+        Raises
+        ------
+        NotEnoughDisk
+            If it could not be made durable; nothing is left behind.
+        """
+        return incoming.publish(self.path(key), self._waiting(key))
+
     def put_atomic(self, key: str, *parts: bytes) -> Draft:
-        """Write ``parts``, one behind the other, under ``key``: fsync, rename, fsync of the folder.
+        """Write ``parts``, one behind the other, under ``key``, durably.
 
         Raises
         ------
         NotEnoughDisk
             If the bytes could not be made durable; nothing is left behind.
         """
-        final = self.path(key)
-        draft = Draft(final=final, waiting=self._incoming / f"{uuid.uuid4().hex}~{key.replace('/', '+')}.part")
-        twin = draft.waiting.with_suffix(".link")
-        try:
-            _make_folders(final.parent)
-            with draft.waiting.open("xb") as file:
-                for part in parts:
-                    file.write(part)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft.waiting, twin)
-            twin.replace(final)
-            _fsync_folder(final.parent)
-        except OSError as error:
-            twin.unlink(missing_ok=True)
-            draft.withdraw()
-            raise NotEnoughDisk(f"The spool cannot be written ({error.strerror}); make room or mend the disk, then send again.") from error
-        return draft
+        incoming = self.open_incoming(b"")
+        for part in parts:
+            incoming.write(memoryview(part))
+        return self.publish(incoming, key)
+
+    def _waiting(self, key: str) -> Path:
+        return self._incoming / f"{uuid.uuid4().hex}~{key.replace('/', '+')}.part"
 
     def path(self, key: str) -> Path:
         """Where the bytes of ``key`` lie.
@@ -137,7 +134,7 @@ class LocalSpool:
         """
         removed = 0
         with self._gate():
-            for folder in sorted(path for path in self._incoming.parent.iterdir() if path.is_dir() and path != self._incoming):
+            for folder in sorted(path for path in self._incoming.parent.glob(f"{self._owner}-*") if path != self._incoming):
                 with (folder / ".lock").open("w") as lock:
                     try:
                         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,29 +163,5 @@ class LocalSpool:
         for waiting in sorted(folder.glob("*.part")):
             key = waiting.name.removesuffix(".part").partition("~")[2].replace("+", "/")
             if not is_known(key):
-                removed += _remove_if_same(self.path(key), waiting)
+                removed += remove_if_same(self.path(key), waiting)
         return removed
-
-
-def _remove_if_same(final: Path, waiting: Path) -> bool:
-    """Remove ``final`` if it is the very file that waits, and not one that another process has put in its place."""
-    if not (final.exists() and waiting.exists() and final.samefile(waiting)):
-        return False
-    final.unlink()
-    return True
-
-
-def _make_folders(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _fsync_folder(folder.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ from node.core.result import EncodedObject, Product, StoredObject
 from node.core.study import Instance
 from node.ledger import instances, jobs, outbox
 from node.ledger.engine import Ledger, Transaction
-from node.spool.local import Draft, LocalSpool
+from node.spool.draft import Draft
+from node.spool.local import LocalSpool
 from node.work.device import Device
 from node.work.loop import Outcome
 

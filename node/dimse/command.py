@@ -1,0 +1,100 @@
+"""DIMSE command sets as bytes: just enough to answer a C-STORE without building a data set for it.
+
+A command set is always Implicit VR Little Endian, whatever was negotiated (PS3.7 section 6.3.1).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+_C_STORE_RQ = 0x0001
+_C_STORE_RSP = 0x8001
+_NO_DATA_SET = 0x0101
+
+#: Element numbers of group 0000 (PS3.7 Annex E.1).
+_GROUP_LENGTH, _SOP_CLASS, _COMMAND, _MESSAGE_ID, _ANSWERED_ID = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
+_DATA_SET_TYPE, _STATUS, _SOP_INSTANCE = 0x0800, 0x0900, 0x1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRequest:
+    """A C-STORE-RQ (PS3.7 section 9.3.1.1) with a data set behind it.
+
+    Attributes
+    ----------
+    message_id : bytes
+        Message ID (0000,0110) as it came, two bytes.
+    sop_class_uid, sop_instance_uid : str
+        Affected SOP Class and Instance UID, without their padding.
+    """
+
+    message_id: bytes
+    sop_class_uid: str
+    sop_instance_uid: str
+
+    @classmethod
+    def parse(cls, command: bytes) -> Self | None:
+        """Read a command set; None when it is anything but a well-formed C-STORE-RQ with a data set."""
+        elements = _elements(command)
+        if elements is None or elements.get(_COMMAND) != struct.pack("<H", _C_STORE_RQ):
+            return None
+        message_id, sop_class, instance = (elements.get(number) for number in (_MESSAGE_ID, _SOP_CLASS, _SOP_INSTANCE))
+        has_data_set = elements.get(_DATA_SET_TYPE, b"") not in (b"", struct.pack("<H", _NO_DATA_SET))
+        if message_id is None or len(message_id) != 2 or sop_class is None or instance is None or not has_data_set:
+            return None
+        try:
+            return cls(message_id=message_id, sop_class_uid=_uid(sop_class), sop_instance_uid=_uid(instance))
+        except UnicodeDecodeError:
+            return None
+
+
+def _uid(value: bytes) -> str:
+    return value.decode("ascii").rstrip("\0 ")
+
+
+def _elements(command: bytes) -> Mapping[int, bytes] | None:
+    """Split a command set into its elements; None when it is not one."""
+    found: dict[int, bytes] = {}
+    place = 0
+    while place < len(command):
+        if place + 8 > len(command):
+            return None
+        group, number, length = struct.unpack_from("<HHI", command, place)
+        place += 8
+        if group != 0 or place + length > len(command):
+            return None
+        found[number] = command[place : place + length]
+        place += length
+    return found
+
+
+def store_response(request: StoreRequest, context_id: int, status: int) -> bytes:
+    """Make the P-DATA-TF PDU (PS3.8 section 9.3.5) with the C-STORE-RSP (PS3.7 section 9.3.1.2) to ``request``.
+
+    It is one piece, to be sent by one call: a response in two segments waits for the peer's delayed acknowledgement.
+    """
+    body = b"".join(
+        (
+            _element(_SOP_CLASS, _padded(request.sop_class_uid)),
+            _element(_COMMAND, struct.pack("<H", _C_STORE_RSP)),
+            _element(_ANSWERED_ID, request.message_id),
+            _element(_DATA_SET_TYPE, struct.pack("<H", _NO_DATA_SET)),
+            _element(_STATUS, struct.pack("<H", status)),
+            _element(_SOP_INSTANCE, _padded(request.sop_instance_uid)),
+        )
+    )
+    command = _element(_GROUP_LENGTH, struct.pack("<I", len(body))) + body
+    # PDU type, reserved, PDU length; PDV length, context, and the message control header of a last command fragment (PS3.8 Annex E.2).
+    return struct.pack(">BBIIBB", 0x04, 0, len(command) + 6, len(command) + 2, context_id, 0x03) + command
+
+
+def _element(number: int, value: bytes) -> bytes:
+    return struct.pack("<HHI", 0, number, len(value)) + value
+
+
+def _padded(uid: str) -> bytes:
+    value = uid.encode("ascii")
+    return value + b"\0" if len(value) % 2 else value

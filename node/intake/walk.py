@@ -1,0 +1,111 @@
+"""Finding a few elements at the beginning of a data set, in place and quickly.
+
+pydicom takes a third of a millisecond for what takes a thirtieth here, and a sender waits for it. Only what is plain is walked: little
+endian, well-formed, not deflated. For anything else the answer is None, and pydicom reads it; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+
+_IMPLICIT = "1.2.840.10008.1.2"
+#: Big endian, the deflated ones and what is no binary data set: left to pydicom.
+_NOT_PLAIN = frozenset(
+    {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205", "1.2.840.10008.1.20"}
+)
+#: Value representations with a four-byte length behind two reserved bytes (PS3.5 Table 7.1-1), and those with two bytes (Table 7.1-2).
+_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_SHORT = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DEEPEST = 16
+
+_TAG = struct.Struct("<HH")
+_LENGTH = struct.Struct("<I")
+_SHORT_LENGTH = struct.Struct("<H")
+
+
+class _Stuck(Exception):
+    """Something that is not plain, or the end of what is at hand."""
+
+
+def find_elements(head: bytes | bytearray, transfer_syntax_uid: str, wanted: Collection[int]) -> Mapping[int, bytes] | None:
+    """Read the values of top-level elements from the beginning of a data set.
+
+    Parameters
+    ----------
+    head : bytes
+        The first bytes of the data set.
+    wanted : collection of int
+        Tags as group << 16 | element. The walk ends behind the greatest of them.
+
+    Returns
+    -------
+    mapping or None
+        The raw values of those that are there; None when this is not a plain data set, or it is not all at hand.
+    """
+    if transfer_syntax_uid in _NOT_PLAIN:
+        return None
+    found: dict[int, bytes] = {}
+    last, place, before = max(wanted), 0, -1
+    implicit = transfer_syntax_uid == _IMPLICIT
+    try:
+        while True:
+            if place == len(head):
+                return None  # the data set may go on behind what is at hand
+            tag, vr, length, place = _header(head, place, implicit)
+            if tag <= before:
+                return None  # out of order (PS3.5 section 7.1): pydicom decides what such a data set says
+            if tag > last:
+                return found
+            before = tag
+            if length == _UNDEFINED:
+                place = _behind_sequence(head, place, implicit or vr == b"UN", 0)
+                continue
+            if place + length > len(head):
+                return None
+            if tag in wanted:
+                found[tag] = bytes(head[place : place + length])
+            place += length
+    except (_Stuck, struct.error):
+        return None
+
+
+def _header(head: bytes | bytearray, place: int, implicit: bool) -> tuple[int, bytes, int, int]:
+    group, element = _TAG.unpack_from(head, place)
+    tag = group << 16 | element
+    if implicit or group == 0xFFFE:
+        return tag, b"", _LENGTH.unpack_from(head, place + 4)[0], place + 8
+    vr = bytes(head[place + 4 : place + 6])
+    if vr in _SHORT:
+        return tag, vr, _SHORT_LENGTH.unpack_from(head, place + 6)[0], place + 8
+    if vr in _LONG:
+        return tag, vr, _LENGTH.unpack_from(head, place + 8)[0], place + 12
+    raise _Stuck
+
+
+def _behind_sequence(head: bytes | bytearray, place: int, implicit: bool, depth: int) -> int:
+    """The place behind a sequence of undefined length (PS3.5 section 7.5)."""
+    if depth > _DEEPEST:
+        raise _Stuck
+    while True:
+        tag, _, length, place = _header(head, place, implicit)
+        if tag == _SEQUENCE_END:
+            return place
+        if tag != _ITEM:
+            raise _Stuck
+        place = _behind_item(head, place, implicit, depth) if length == _UNDEFINED else place + length
+
+
+def _behind_item(head: bytes | bytearray, place: int, implicit: bool, depth: int) -> int:
+    while True:
+        tag, vr, length, place = _header(head, place, implicit)
+        if tag == _ITEM_END:
+            return place
+        if length == _UNDEFINED:
+            place = _behind_sequence(head, place, implicit or vr == b"UN", depth + 1)
+        else:
+            place += length
