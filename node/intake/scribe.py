@@ -27,7 +27,7 @@ _MOST_IN_ONE = 500
 #: How many facts may wait for a database that is away, before senders are told to come again.
 _MOST_WAITING = 20_000
 #: A batch may gather for this long: long enough to share a commit, short against everything that waits for the rows.
-_GATHER_S = 0.01
+_GATHER_S = 0.05
 
 
 def _nothing(_tx: Transaction) -> None:

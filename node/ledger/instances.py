@@ -15,10 +15,18 @@ from node.ledger.audit import About, Entry, record, record_all
 from node.ledger.engine import Transaction
 
 
+_NAMES = tuple(Instance.__dataclass_fields__)
+_COLUMNS = [schema.instance.c[name] for name in _NAMES]
+_HELD = sa.select(*_COLUMNS).where(schema.instance.c.sop_instance_uid == sa.bindparam("uid"))
+_HELD_BY = sa.select(*_COLUMNS, schema.instance.c.association_id).where(
+    schema.instance.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True))
+)
+
+
 def held(tx: Transaction, sop_instance_uid: str) -> Instance | None:
     """Return the instance that is held under this UID, if any."""
-    row = tx.execute(sa.select(*_columns()).where(schema.instance.c.sop_instance_uid == sop_instance_uid)).mappings().one_or_none()
-    return Instance(**row) if row else None
+    row = tx.execute(_HELD, {"uid": sop_instance_uid}).one_or_none()
+    return Instance(**dict(zip(_NAMES, row, strict=True))) if row else None
 
 
 def accept_all(tx: Transaction, batch: Sequence[Accepted]) -> None:
@@ -52,10 +60,8 @@ def accept_all(tx: Transaction, batch: Sequence[Accepted]) -> None:
 
 
 def _held_by_association(tx: Transaction, uids: Collection[str]) -> dict[str, tuple[Instance, str]]:
-    columns = [*_columns(), schema.instance.c.association_id]
-    rows = tx.execute(sa.select(*columns).where(schema.instance.c.sop_instance_uid.in_(uids))).mappings()
-    names = Instance.__dataclass_fields__
-    return {row["sop_instance_uid"]: (Instance(**{name: row[name] for name in names}), row["association_id"]) for row in rows}
+    rows = tx.execute(_HELD_BY, {"uids": list(uids)})
+    return {row[0]: (Instance(**dict(zip(_NAMES, row[:-1], strict=True))), row[-1]) for row in rows}
 
 
 def _insert(tx: Transaction, new: Sequence[Accepted], at: datetime) -> None:
@@ -63,7 +69,7 @@ def _insert(tx: Transaction, new: Sequence[Accepted], at: datetime) -> None:
     revisions = {study: studies.receive(tx, study, at, count) for study, count in counts.items()}
     rows = [
         {
-            **{name: getattr(accepted.instance, name) for name in Instance.__dataclass_fields__},
+            **{name: getattr(accepted.instance, name) for name in _NAMES},
             "revision": revisions[accepted.instance.study_instance_uid],
             "calling_ae": accepted.arrival.peer.calling_ae,
             "association_id": accepted.arrival.association_id,
@@ -143,7 +149,7 @@ def of_study(tx: Transaction, study_instance_uid: str, revision: int) -> list[In
     """Every instance of a study up to and including ``revision``, in a stable order."""
     table = schema.instance
     mine = (table.c.study_instance_uid == study_instance_uid) & (table.c.revision <= revision)
-    rows = tx.execute(sa.select(*_columns()).where(mine).order_by(table.c.series_instance_uid, table.c.sop_instance_uid)).mappings()
+    rows = tx.execute(sa.select(*_COLUMNS).where(mine).order_by(table.c.series_instance_uid, table.c.sop_instance_uid)).mappings()
     return [Instance(**row) for row in rows]
 
 
@@ -152,6 +158,3 @@ def of_series(tx: Transaction, series_instance_uids: list[str], study_instance_u
     wanted = set(series_instance_uids)
     return [found for found in of_study(tx, study_instance_uid, revision) if found.series_instance_uid in wanted]
 
-
-def _columns() -> list[sa.Column[object]]:
-    return [schema.instance.c[name] for name in Instance.__dataclass_fields__]
