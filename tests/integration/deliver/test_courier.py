@@ -9,8 +9,8 @@ from node.core.result import Destination
 from tests.integration.deliver.post import SEGMENTATION, Pacs, Post
 from tests.peers import HOST, Orthanc, StoreScp, find_tool, free_port
 
-#: After a refused connection pynetdicom 3.0.4 leaves its socket to be closed by the collector (transport.py, _shutdown_socket).
-socket_left_to_the_collector = pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning")
+#: When the other side closes first, pynetdicom 3.0.4 leaves its socket to be closed by the collector (transport.py, _shutdown_socket).
+pytestmark = pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning")
 
 
 def destination(port, host=HOST, ae_title="PACS"):
@@ -47,7 +47,6 @@ def test_the_segmentation_goes_first(tmp_path, files):
         assert pacs.requests == [segmentation.sop_instance_uid, report.sop_instance_uid]
 
 
-@socket_left_to_the_collector
 def test_a_peer_that_is_down_is_tried_again_until_it_is_back(tmp_path, files):
     peer = StoreScp(tmp_path / "storescp")
     with Post(tmp_path / "post", files, destination(peer.port)) as post:
@@ -60,7 +59,6 @@ def test_a_peer_that_is_down_is_tried_again_until_it_is_back(tmp_path, files):
         assert post.states() == ["sent", "sent"]
 
 
-@socket_left_to_the_collector
 def test_a_peer_that_stays_away_is_given_up_with_its_reason(tmp_path, files):
     with Post(tmp_path, files, destination(free_port()), attempts=2) as post:
         assert post.bring()["state"] == "queued"
