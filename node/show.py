@@ -50,6 +50,7 @@ STEPS: Mapping[str, tuple[int, str]] = {
     "delivery.sent": (14, "stored by the destination"),
     "delivery.postponed": (14, "not stored yet"),
     "delivery.refused": (14, "refused by the destination"),
+    "delivery.replayed": (13, "object taken up again"),
     "parcel.finished": (14, "parcel delivered"),
     "parcel.refused": (14, "parcel parked"),
     "parcel.failed": (14, "parcel parked"),

