@@ -14,6 +14,7 @@ from node.intake.presence import Presence
 from node.intake.receive import Desk, Receiver
 from node.intake.recent import Recent
 from node.intake.scribe import Scribe
+from node.ledger.inquiry import Inquiry
 
 
 def run(config: Config, stop: threading.Event) -> None:
@@ -24,8 +25,10 @@ def run(config: Config, stop: threading.Event) -> None:
         scribe = Scribe(role.ledger)
         scribe.start()
         stack.callback(scribe.stop)
+        inquiry = Inquiry(role.ledger)
+        stack.callback(inquiry.close)
         desk = Desk(
-            ledger=role.ledger,
+            inquiry=inquiry,
             spool=role.spool,
             scribe=scribe,
             presence=presence,

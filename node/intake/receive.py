@@ -21,7 +21,7 @@ from node.intake.presence import Presence
 from node.intake.recent import Recent
 from node.intake.scribe import Fact, Scribe
 from node.ledger import instances
-from node.ledger.engine import Ledger
+from node.ledger.inquiry import Inquiry
 from node.spool.draft import Draft
 from node.spool.incoming import Incoming
 from node.spool.local import LocalSpool
@@ -46,7 +46,7 @@ class Desk:
         What was accepted lately, whether its row is committed or not.
     """
 
-    ledger: Ledger
+    inquiry: Inquiry
     spool: LocalSpool
     scribe: Scribe
     presence: Presence
@@ -170,8 +170,7 @@ class Reception:
         held = self._desk.recent.find(instance.sop_instance_uid)
         if held is None:
             try:
-                with self._desk.ledger.reading() as tx:
-                    held = instances.held(tx, instance.sop_instance_uid)
+                held = self._desk.inquiry.ask(lambda tx: instances.held(tx, instance.sop_instance_uid))
             except StorageError as error:
                 raise NotEnoughDisk(error.sentence, reason="database") from error
         if held is None:

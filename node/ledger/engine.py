@@ -65,8 +65,9 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    reads_only = connection.get_execution_options().get("reads_only", False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN" if options.get("reads_only") else "BEGIN IMMEDIATE")
 
 
 class Ledger:
@@ -109,7 +110,7 @@ class Ledger:
                 tx.info["actor"] = self.actor
                 yield tx
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -120,7 +121,11 @@ class Ledger:
             with self._engine.connect() as connection:
                 yield connection.execution_options(reads_only=True, **options)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
+
+    def connect_to_ask(self) -> Transaction:
+        """A connection for questions of one statement each; the caller keeps it, and closes it."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", reads_only=True)
 
     @contextmanager
     def beating(self) -> Iterator[Transaction]:
@@ -129,7 +134,7 @@ class Ledger:
             with self._engine.begin() as tx:
                 yield tx
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     def write(self, change: Callable[[Transaction], T], *, patience_s: float = 300.0) -> T:
         """Run ``change`` in one transaction, again if the database was away.
@@ -157,7 +162,8 @@ class Ledger:
         self._engine.dispose()
 
 
-def _unreachable(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> StorageError:
+def unreachable(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> StorageError:
+    """What the node makes of a database that does not answer; a fault of ours is raised as it is."""
     if isinstance(error, sa.exc.TimeoutError):
         return StorageError("Every connection to the database is in use; it will be tried again.", reason="database")
     if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
