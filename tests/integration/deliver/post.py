@@ -42,7 +42,7 @@ class Post:
             self.ledger = Ledger(self.url, actor="deliver@test")
             stack.callback(self.ledger.close)
             engine = stack.enter_context(work_engine.Engine(self.url))
-            self.spool = stack.enter_context(LocalSpool(self.folder / "spool"))
+            self.spool = stack.enter_context(LocalSpool(self.folder / "spool", "work"))
             self._stack = stack.pop_all()
         self.courier = Courier(self.ledger, self.spool, {"pacs": self.destination}, self._send)
         policy = RetryPolicy(attempts=self._attempts, crashes=3, first_s=0.1, most_s=1)

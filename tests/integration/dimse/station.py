@@ -14,12 +14,11 @@ from node.core.result import Answer, Destination
 from node.core.study import Instance
 from node.dimse import scu
 from node.dimse.scp import Door, Listener
-from node.intake.presence import Presence
 from node.intake.receive import Receiver
 from node.ledger import audit, views
 from node.ledger.engine import Ledger
 from node.ledger.migrate import migrating
-from node.spool.local import LocalSpool
+from tests.integration.desk import flush, open_desk
 from tests.peers import HOST, free_port, wait_until
 
 OURS = scu.Caller(ae_title="SENDER", connect_s=10, answer_s=60)
@@ -39,6 +38,9 @@ class Station:
             "max_associations": 64,
             "max_pdu": 131072,
             "idle_s": 30.0,
+            "slowest": 1000,
+            "largest": 1 << 31,
+            "fast": True,
         }
         self.door = Door(host=HOST, port=self.port, ae_title="RADNODE", **(values | door))
 
@@ -49,9 +51,9 @@ class Station:
         self._stack = ExitStack()
         self.ledger = Ledger(self.url, actor="listen@test")
         self._stack.callback(self.ledger.close)
-        self.spool = self._stack.enter_context(LocalSpool(self.folder / "spool"))
-        self.presence = Presence()
-        self.receiver = Receiver(self.ledger, self.spool, self.presence, self._min_free_bytes)
+        self.desk = self._stack.enter_context(open_desk(self.ledger, self.folder / "spool", min_free_bytes=self._min_free_bytes))
+        self.spool, self.presence = self.desk.spool, self.desk.presence
+        self.receiver = Receiver(self.desk)
         listener = Listener(self.door, self.receiver)
         listener.start()
         self._stack.callback(listener.stop)
@@ -76,7 +78,13 @@ class Station:
         proposed = [build_context(abstract, syntax) for abstract, syntax in contexts or [("1.2.840.10008.1.1", "1.2.840.10008.1.2")]]
         return ae.associate(HOST, self.port, contexts=proposed, ae_title=called)
 
+    def flush(self) -> None:
+        """Wait until what was answered is in the ledger too."""
+        flush(self.desk)
+
     def events(self, prefix: str = "") -> list[views.AuditRow]:
+        """What is written down; what was answered before is among it."""
+        self.flush()
         with self.ledger.reading() as tx:
             return [row for row in views.since(tx, 0) if row.event.startswith(prefix)]
 
@@ -92,6 +100,7 @@ class Station:
         )
 
     def held(self) -> dict[str, Instance]:
+        self.flush()
         with self.ledger.reading() as tx:
             rows = views.all_rows(tx, "instance")
         return {row["sop_instance_uid"]: Instance(**{name: row[name] for name in Instance.__dataclass_fields__}) for row in rows}
@@ -100,16 +109,21 @@ class Station:
         """The data set that lies in the spool."""
         return data_set_bytes(self.spool.path(instance.key))
 
+    def in_incoming(self) -> list[str]:
+        """What is on its way in, or left behind."""
+        return sorted(path.name for path in (self.spool.root / "incoming").glob("*/*") if path.name != ".lock")
+
     def check(self) -> None:
         """Nothing is in limbo: each row has its file with its digest, each file its row, the audit chain is whole."""
         held = self.held()
-        assert sorted(self.spool.list()) == sorted(instance.key for instance in held.values())
+        evidence = {row.detail["key"] for row in self.events("instance.conflict")}
+        assert set(self.spool.list()) == {instance.key for instance in held.values()} | evidence
         for instance in held.values():
             path = self.spool.path(instance.key)
             _, offset = split_dataset(path)
             assert self.spool.sha256(instance.key, skip=offset) == instance.sha256
             assert dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID == instance.transfer_syntax_uid
-        assert list((self.spool.root / "incoming").glob("*/*.part")) == []
+        wait_until(lambda: self.in_incoming() == [], seconds=10, sentence=f"{self.in_incoming()} wait for nothing")
         with self.ledger.reading() as tx:
             assert list(audit.broken_rows(tx)) == []
 

@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from node.logs import configure_logs
 from tests.integration.dimse.station import Station, data_set_bytes, write_file
 from tests.peers import HOST, PostgreSQL, StoreScu, store_scu, wait_until
-from tests.unit.intake.arrivals import INSTANCE, arrival_of, encode, make_data_set
+from tests.unit.intake.arrivals import INSTANCE, encode, make_data_set, sent
 
 PRIVATE = "1.2.826.0.1.3680043.9.7433.1.999"
 CT = str(get_testdata_file("CT_small.dcm"))
@@ -86,8 +86,8 @@ def test_other_bytes_under_a_known_uid_are_refused_and_change_nothing(station, t
 def test_the_same_bytes_in_another_transfer_syntax_are_other_bytes(station):
     """Else the file that is held would be told another syntax than it is written in, and nobody could read it any more."""
     content = encode(make_data_set())
-    assert station.receiver.receive(arrival_of(content)) == 0
-    assert station.receiver.receive(arrival_of(content, syntax=JPEGBaseline8Bit)) == 0xC001
+    assert sent(content).to(station.receiver) == 0
+    assert sent(content, syntax=JPEGBaseline8Bit).to(station.receiver) == 0xC001
     (held,) = station.held().values()
     assert dcmread(station.spool.path(held.key)).file_meta.TransferSyntaxUID == held.transfer_syntax_uid == ExplicitVRLittleEndian
 
@@ -175,7 +175,7 @@ def test_a_nul_within_an_identity_is_refused_on_either_database(postgresql_url, 
     for name, url in (("sqlite", ""), ("postgresql", postgresql_url)):
         with station_of(name, url=url) as station:
             assert statuses(station.send(path)) == [0xC000]
-            assert station.receiver.receive(arrival_of(b"", instance="1.2\0.3", sop_class="1.2\0")) == 0xC000
+            assert sent(b"", instance="1.2\0.3", sop_class="1.2\0").to(station.receiver) == 0xC000
             codes = [row.code for row in station.wait_for("instance.refused", 2)]
             assert codes == ["NOT_UNDERSTOOD.malformed", "NOT_UNDERSTOOD.malformed_uid"]
             station.check()

@@ -8,16 +8,15 @@ from typing import Self
 from pydicom import Dataset
 
 from node.intake.assemble import Assembler
-from node.intake.presence import Presence
 from node.intake.receive import Receiver
 from node.ledger import jobs, schema, views
 from node.ledger.engine import Ledger, database_now
 from node.ledger.migrate import migrating
-from node.spool.local import LocalSpool
 from node.work import engine as work_engine
 from pipelines.catalog import Catalog, load_catalog
 from pipelines.phantom import make_chest_ct
-from tests.unit.intake.arrivals import arrival_of, encode
+from tests.integration.desk import flush, open_desk
+from tests.unit.intake.arrivals import encode, sent
 
 REPOSITORY = Path(__file__).parents[3]
 CATALOG = load_catalog(REPOSITORY / "pipelines", REPOSITORY / "models")
@@ -35,7 +34,7 @@ class Assembly:
     def __init__(
         self, folder: Path, url: str, *, catalog: Catalog = CATALOG, enabled=("ct_lungs",), reprocess: bool = True, quiet_s=QUIET_S
     ):
-        self.folder, self.url, self.presence = folder, url, Presence()
+        self.folder, self.url = folder, url
         self._catalog, self._enabled, self._reprocess, self._quiet_s = catalog, enabled, reprocess, quiet_s
 
     def __enter__(self) -> Self:
@@ -45,9 +44,10 @@ class Assembly:
             self.ledger = Ledger(self.url, actor="listen@test")
             stack.callback(self.ledger.close)
             self.engine = stack.enter_context(work_engine.Engine(self.url))
-            self.spool = stack.enter_context(LocalSpool(self.folder / "spool"))
+            self.desk = stack.enter_context(open_desk(self.ledger, self.folder / "spool"))
             self._stack = stack.pop_all()
-        self.receiver = Receiver(self.ledger, self.spool, self.presence, 0)
+        self.spool, self.presence = self.desk.spool, self.desk.presence
+        self.receiver = Receiver(self.desk)
         self.assembler = Assembler(
             self.ledger,
             self.spool,
@@ -65,12 +65,16 @@ class Assembly:
         self._stack.close()
 
     def receive(self, datasets: list[Dataset], association: str = "A1") -> list[int]:
-        return [
-            self.receiver.receive(
-                arrival_of(encode(dataset), sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID, association=association)
-            )
+        statuses = [
+            sent(encode(dataset), sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID, association=association).to(self.receiver)
             for dataset in datasets
         ]
+        self.flush()
+        return statuses
+
+    def flush(self) -> None:
+        """Wait until what was answered is in the ledger too."""
+        flush(self.desk)
 
     def age(self) -> None:
         """Let the quiet time pass, without waiting for it."""

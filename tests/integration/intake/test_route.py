@@ -8,7 +8,7 @@ from pydicom import dcmread
 
 from pipelines.catalog import load_catalog
 from tests.integration.intake.assembly import CATALOG, REPOSITORY, Assembly, chest
-from tests.unit.intake.arrivals import arrival_from, arrival_of, encode_odd
+from tests.unit.intake.arrivals import encode_odd, sent, sent_from
 
 
 def reasons(assembly):
@@ -137,7 +137,7 @@ def test_an_odd_value_holds_no_other_study_up(tmp_path, name):
     with Assembly(tmp_path, f"sqlite:///{tmp_path / 'ledger.db'}") as assembly:
         for dataset in odd:
             content = encode_odd(dataset, tag, vr, value)
-            assert assembly.receiver.receive(arrival_of(content, sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID)) == 0
+            assert sent(content, sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID).to(assembly.receiver) == 0
         assembly.receive(chest(study_name="other"))
         assert assembly.complete() == 2
         assert {study["state"] for study in assembly.rows("study")} <= {"complete", "processed"}
@@ -166,8 +166,9 @@ def test_every_study_of_the_collection_is_judged(tmp_path, test_data):
     """The whole collection in one sweep: each study ends with jobs or with the reasons why not."""
     with Assembly(tmp_path, f"sqlite:///{tmp_path / 'ledger.db'}") as assembly:
         for path in sorted(test_data.rglob("*.dcm")):
-            if arrival := arrival_from(path):
-                assembly.receiver.receive(arrival)
+            if found := sent_from(path):
+                found.to(assembly.receiver)
+        assembly.flush()
         studies = len(assembly.rows("study"))
         assert studies > 60
         completed = 0

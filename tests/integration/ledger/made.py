@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from node.core.job import Job, Ticket, Work
 from node.core.result import StoredObject
-from node.core.study import Arrival, Evidence, Instance, Peer
+from node.core.study import Accepted, Arrival, Evidence, Instance, Peer
 from node.ledger import instances, jobs, leases, schema, studies, views
 
 #: For a test that concerns one of the two databases only.
@@ -22,7 +22,6 @@ ARRIVAL = Arrival(
     sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
     sop_instance_uid="1.2.3.1.1",
     transfer_syntax_uid="1.2.840.10008.1.2.1",
-    data_set=b"0123456789",
 )
 EVIDENCE = Evidence(rule="quiet", instances=1, series=1, quiet_s=30.0, open_associations=0)
 STUDY_UID = "1.2.3"
@@ -71,8 +70,12 @@ def make_instance(number=1, study=STUDY_UID, series="1.2.3.1", content="x", **ch
     return replace(found, **changes)
 
 
-def accept(ledger, instance):
-    return ledger.write(lambda tx: instances.accept(tx, instance, ARRIVAL))
+def accepted(instance, association=ARRIVAL.association_id):
+    return Accepted(instance=instance, arrival=replace(ARRIVAL, association_id=association))
+
+
+def accept(ledger, *batch, association=ARRIVAL.association_id):
+    ledger.write(lambda tx: instances.accept_all(tx, [accepted(instance, association) for instance in batch]))
 
 
 def only_study(ledger):

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from node.core.errors import ConflictingDuplicate
 from node.ledger import instances, spooled, studies
-from tests.integration.ledger.made import ARRIVAL, EVIDENCE, PEER, accept, events, make_instance, row, rows, snapshot
+from tests.integration.ledger.made import ARRIVAL, EVIDENCE, PEER, STUDY_UID, accept, accepted, complete, events, make_instance, row, rows, snapshot
 
 
 def test_what_was_accepted_is_held_with_its_identity(ledger):
-    assert accept(ledger, make_instance()) is True
+    accept(ledger, make_instance())
     with ledger.reading() as tx:
         assert instances.held(tx, "1.2.3.1.1") == make_instance()
         assert instances.held(tx, "1.2.3.1.2") is None
@@ -20,55 +19,98 @@ def test_what_was_accepted_is_held_with_its_identity(ledger):
 
 
 def test_the_row_the_study_and_the_audit_have_one_time(ledger):
-    accept(ledger, make_instance())
-    assert row(ledger, "instance")["received_at"] == row(ledger, "study")["last_activity_at"] == rows(ledger, "audit")[0]["at"]
+    accept(ledger, make_instance(1), make_instance(2))
+    times = {found["received_at"] for found in rows(ledger, "instance")} | {found["at"] for found in rows(ledger, "audit")[:2]}
+    assert times == {row(ledger, "study")["last_activity_at"]}
+
+
+def test_a_batch_opens_each_study_once_and_counts_what_it_brings(ledger):
+    accept(ledger, *(make_instance(number, study=study, series=f"{study}.1") for study in ("5", "6") for number in (1, 2, 3)))
+    assert {found["study_instance_uid"]: found["instances"] for found in rows(ledger, "study")} == {"5": 3, "6": 3}
+    assert [found["event"] for found in rows(ledger, "audit")] == ["instance.received"] * 6 + ["study.opened"] * 2
+    assert len(rows(ledger, "instance")) == 6
+
+
+def test_a_batch_that_spans_a_completed_study_and_a_new_one_reopens_the_one(ledger):
+    accept(ledger, make_instance(1))
+    complete(ledger)
+    accept(ledger, make_instance(2), make_instance(1, study="9", series="9.1"))
+    assert events(ledger, "study.")[2:] == ["study.reopened", "study.opened"]
+    assert {found["sop_instance_uid"]: found["revision"] for found in rows(ledger, "instance")}["1.2.3.1.2"] == 2
+
+
+def test_an_empty_batch_writes_nothing(ledger):
+    accept(ledger)
+    assert rows(ledger, "audit") == []
 
 
 def test_the_same_bytes_again_are_counted_and_nothing_else(ledger):
     accept(ledger, make_instance())
     before = snapshot(ledger)
-    assert accept(ledger, make_instance()) is False
-    assert accept(ledger, make_instance()) is False
+    accept(ledger, make_instance(), association="association-2")
+    accept(ledger, make_instance(), association="association-3")
     after = snapshot(ledger)
     assert after["study"] == before["study"]
     assert after["instance"] == [{**before["instance"][0], "duplicates": 2}]
     assert events(ledger)[2:] == ["instance.duplicate"] * 2
 
 
+def test_the_same_bytes_again_within_a_batch_are_counted_too(ledger):
+    ledger.write(lambda tx: instances.accept_all(tx, [accepted(make_instance(), f"association-{number}") for number in (1, 2, 3)]))
+    assert (row(ledger, "instance")["duplicates"], row(ledger, "study")["instances"]) == (2, 1)
+    assert sorted(events(ledger, "instance.")) == ["instance.duplicate"] * 2 + ["instance.received"]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
 @pytest.mark.parametrize("other", [{"sha256": "y" * 64}, {"study_instance_uid": "9.9"}, {"sha256": "y" * 64, "patient_id": "P2"}])
-def test_another_under_the_same_uid_is_refused_and_changes_nothing(other, ledger):
-    accept(ledger, make_instance())
-    before = snapshot(ledger)
-    with pytest.raises(ConflictingDuplicate) as caught:
-        accept(ledger, make_instance(**other))
-    assert caught.value.status == 0xC001
-    assert snapshot(ledger) == before
+def test_another_under_the_same_uid_changes_nothing_and_is_kept_as_evidence(other, together, ledger):
+    """Two listeners answered both within one moment: the rows of the first stay as they are, and nothing is forgotten."""
+    contradicting = make_instance(key="instances/other.dcm", **other)
+    if together:
+        accept(ledger, make_instance(), contradicting)
+    else:
+        accept(ledger, make_instance())
+        accept(ledger, contradicting, association="association-2")
+    assert row(ledger, "instance")["sha256"] == make_instance().sha256
+    assert row(ledger, "instance")["study_instance_uid"] == STUDY_UID
+    assert row(ledger, "study")["instances"] == 1
+    (found,) = [found for found in rows(ledger, "audit") if found["event"] == "instance.conflict"]
+    assert (found["code"], found["detail"]["key"]) == ("CONFLICTING_DUPLICATE", "instances/other.dcm")
+    assert found["detail"]["sha256"] == contradicting.sha256
+    with ledger.reading() as tx:
+        assert spooled.known_keys(tx) == {make_instance().key, "instances/other.dcm"}
 
 
-def test_a_conflict_in_the_middle_takes_the_whole_transaction_back(ledger):
-    accept(ledger, make_instance())
-    before = snapshot(ledger)
-
-    def both(tx):
-        instances.accept(tx, make_instance(2), ARRIVAL)
-        instances.accept(tx, make_instance(1, content="y"), ARRIVAL)
-
-    with pytest.raises(ConflictingDuplicate):
-        ledger.write(both)
-    assert snapshot(ledger) == before
+def test_a_conflict_in_the_middle_of_a_batch_takes_no_other_with_it(ledger):
+    accept(ledger, make_instance(1))
+    accept(ledger, make_instance(2), make_instance(1, content="y"), make_instance(3))
+    assert sorted(found["sop_instance_uid"] for found in rows(ledger, "instance")) == ["1.2.3.1.1", "1.2.3.1.2", "1.2.3.1.3"]
+    assert row(ledger, "study")["instances"] == 3
 
 
 def test_accepting_twice_because_an_answer_was_lost_makes_one_row(ledger):
-    for _ in range(2):
-        accept(ledger, make_instance())
-    assert len(rows(ledger, "instance")) == 1
-    assert row(ledger, "study")["instances"] == 1
+    accept(ledger, make_instance(1), make_instance(2))
+    before = snapshot(ledger)
+    accept(ledger, make_instance(1), make_instance(2))
+    assert snapshot(ledger) == before
+
+
+def test_evidence_of_a_refused_conflict_is_written_down_with_its_key(ledger):
+    accept(ledger, make_instance())
+    other = accepted(make_instance(content="y"), "association-2")
+    key = instances.quarantine_key(other.instance)
+    assert key == "quarantine/1.2.3/1.2.3.1.1-y.dcm"
+    ledger.write(lambda tx: instances.record_conflict(tx, other, key))
+    found = rows(ledger, "audit")[-1]
+    assert (found["event"], found["sop_instance_uid"], found["association_id"]) == ("instance.conflict", "1.2.3.1.1", "association-2")
+    with ledger.reading() as tx:
+        assert spooled.is_known(tx, key)
 
 
 @pytest.mark.parametrize("uid", ["1.2\0.3", "x" * 200, "\0", "ünïcödé", ""])
 def test_a_refusal_is_written_down_whatever_was_sent(uid, ledger):
     arrival = replace(ARRIVAL, sop_instance_uid=uid, sop_class_uid=uid)
-    ledger.write(lambda tx: instances.refuse(tx, arrival, "NOT_UNDERSTOOD.malformed_uid", "No."))
+    ledger.write(lambda tx: instances.refuse(tx, arrival, 10, "NOT_UNDERSTOOD.malformed_uid", "No."))
     (found,) = rows(ledger, "audit")
     assert found["event"] == "instance.refused"
     assert found["code"] == "NOT_UNDERSTOOD.malformed_uid"

@@ -9,11 +9,11 @@ from node.core.errors import GeometryError, TimedOut
 from node.core.result import Answer
 from node.ledger import instances, jobs, leases, outbox, schema, studies
 from tests.integration.ledger.made import (
-    ARRIVAL,
     EVIDENCE,
     JOB,
     Tickets,
     accept,
+    accepted,
     claim,
     claimed,
     complete,
@@ -32,8 +32,8 @@ def prepare_open(ledger):
     study = only_study(ledger)
     return {
         "study.completed": lambda tx: studies.complete(tx, study, EVIDENCE),
-        "instance.received": lambda tx: instances.accept(tx, make_instance(2), ARRIVAL),
-        "instance.duplicate": lambda tx: instances.accept(tx, make_instance(1), ARRIVAL),
+        "instance.received": lambda tx: instances.accept_all(tx, [accepted(make_instance(2))]),
+        "instance.duplicate": lambda tx: instances.accept_all(tx, [accepted(make_instance(1), "association-2")]),
     }
 
 
@@ -41,7 +41,7 @@ def prepare_complete(ledger):
     accept(ledger, make_instance())
     complete(ledger)
     return {
-        "study.reopened": lambda tx: instances.accept(tx, make_instance(2), ARRIVAL),
+        "study.reopened": lambda tx: instances.accept_all(tx, [accepted(make_instance(2))]),
         "study.processed": lambda tx: studies.close_if_ended(tx, JOB.study_instance_uid, 1),
         "job.queued": lambda tx: jobs.enqueue(tx, JOB, 100, Tickets()),
     }

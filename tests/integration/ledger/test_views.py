@@ -1,17 +1,15 @@
 """What people ask the ledger is answered from what was written, and asking changes nothing."""
 
-from dataclasses import replace
-
 import pytest
 
 from node.core.errors import BundleMissing, GeometryError, TimedOut
 from node.ledger import instances, jobs, outbox, views
 from tests.integration.ledger.made import (
-    ARRIVAL,
     JOB,
     PEER,
     Tickets,
     accept,
+    accepted,
     claim,
     claimed,
     complete,
@@ -29,7 +27,7 @@ def walked(ledger):
     for name, study in (("association-1", "1.2.3"), ("association-2", "7.7")):
         with ledger.writing() as tx:
             instances.record_association(tx, "accepted", name, PEER)
-            instances.accept(tx, make_instance(study=study, series=f"{study}.1"), replace(ARRIVAL, association_id=name))
+            instances.accept_all(tx, [accepted(make_instance(study=study, series=f"{study}.1"), name)])
             instances.record_association(tx, "released", name, PEER)
     with ledger.reading() as tx:
         study = next(study for study in views.all_rows(tx, "study") if study["study_instance_uid"] == "1.2.3")

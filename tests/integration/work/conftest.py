@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.core.job import Job, Priority
-from node.core.study import Arrival, Evidence, Instance, Peer
+from node.core.study import Accepted, Arrival, Evidence, Instance, Peer
 from node.ledger import audit, instances, jobs, studies, views
 from node.ledger.engine import Ledger
 from node.ledger.migrate import migrating
@@ -31,7 +31,7 @@ JOB = Job(
 )
 PEER = Peer(calling_ae="CT1", called_ae="RADNODE", address="::1")
 UIDS = {"sop_class_uid": "1", "sop_instance_uid": "1.1", "transfer_syntax_uid": "1"}
-ARRIVAL = Arrival(peer=PEER, association_id="a", data_set=b"", **UIDS)
+ARRIVAL = Arrival(peer=PEER, association_id="a", **UIDS)
 IDENTITY = {"study_instance_uid": "1.2.3", "series_instance_uid": "1.2.3.1", "patient_id": "P", "modality": "CT"}
 INSTANCE = Instance(key="k", sha256="s", size=0, **UIDS, **IDENTITY)
 EVIDENCE = Evidence(rule="quiet", instances=1, series=1, quiet_s=1.0, open_associations=0)
@@ -118,7 +118,7 @@ def node(request, tmp_path):
         ledger = stack.enter_context(closing(Ledger(url, actor="test")))
         engine = stack.enter_context(Engine(url))
         with ledger.writing() as tx:
-            instances.accept(tx, INSTANCE, ARRIVAL)
+            instances.accept_all(tx, [Accepted(instance=INSTANCE, arrival=ARRIVAL)])
             (study,) = studies.quiet(tx, -1)
             studies.complete(tx, study, EVIDENCE)
         with ExitStack() as workers:

@@ -1,6 +1,7 @@
 """Arrivals made of files and of data sets, as the listener would hand them on."""
 
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -11,10 +12,27 @@ from pynetdicom.dsutils import split_dataset
 
 from node.core.study import Arrival, Peer
 from node.core.uids import is_valid_uid
-from node.intake.header import Header, file_meta, read_header
+from node.intake.header import Header, read_header
+from node.intake.receive import Receiver
+from node.spool.incoming import HEAD
 
 PEER = Peer(calling_ae="CT", called_ae="RADNODE", address="127.0.0.1")
 INSTANCE, SERIES, STUDY = "1.2.826.0.1.3680043.9.1.3", "1.2.826.0.1.3680043.9.1.2", "1.2.826.0.1.3680043.9.1.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What a command says, and the data set that comes behind it."""
+
+    arrival: Arrival
+    data_set: bytes
+
+    def to(self, receiver: Receiver, fragment: int = 1 << 14) -> int:
+        """Hand it over in fragments; the status that the sender hears."""
+        reception = receiver.begin(self.arrival)
+        for place in range(0, len(self.data_set), fragment):
+            reception.write(memoryview(self.data_set)[place : place + fragment])
+        return reception.finish()
 
 
 def make_data_set(**attributes) -> Dataset:
@@ -52,18 +70,18 @@ def encode_odd(data_set: Dataset, tag: int, vr: bytes, value: bytes) -> bytes:
     return encode(data_set[:tag]) + head + value + encode(data_set[tag:])
 
 
-def arrival_of(content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1") -> Arrival:
-    return Arrival(
+def sent(content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1") -> Sent:
+    arrival = Arrival(
         peer=PEER,
         association_id=association,
         sop_class_uid=str(sop_class),
         sop_instance_uid=str(instance),
         transfer_syntax_uid=str(syntax),
-        data_set=content,
     )
+    return Sent(arrival=arrival, data_set=content)
 
 
-def arrival_from(path: Path) -> Arrival | None:
+def sent_from(path: Path) -> Sent | None:
     """What a sender would make of a file: its data set byte for byte; None for a file that cannot be offered."""
     try:
         meta, offset = split_dataset(path)
@@ -75,8 +93,8 @@ def arrival_from(path: Path) -> Arrival | None:
     named = {"sop_class": inside.get("SOPClassUID", ""), "instance": inside.get("SOPInstanceUID", "")}
     if not all(is_valid_uid(uid) for uid in named.values()):
         return None  # no C-STORE command could name it
-    return arrival_of(path.read_bytes()[offset:], syntax=meta.TransferSyntaxUID, **named)
+    return sent(path.read_bytes()[offset:], syntax=meta.TransferSyntaxUID, **named)
 
 
-def header_of(arrival: Arrival) -> Header:
-    return read_header(arrival, file_meta(arrival))
+def header_of(found: Sent) -> Header:
+    return read_header(found.arrival, found.data_set[:HEAD], lambda: found.data_set)

@@ -17,27 +17,27 @@ from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, Explicit
 from node.core.errors import CodedError, DoesNotMatch, NotUnderstood
 from node.core.uids import is_valid_uid
 from node.intake.header import file_meta
-from tests.unit.intake.arrivals import INSTANCE, SERIES, STUDY, arrival_from, arrival_of, encode, header_of, make_data_set
+from tests.unit.intake.arrivals import INSTANCE, SERIES, STUDY, encode, header_of, make_data_set, sent, sent_from
 
 # Odd data make pydicom warn; in the product those warnings are off (node/logs.py), because they quote values.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
 SEEDS = [
-    arrival_of(encode(make_data_set())),
-    arrival_of(encode(make_data_set(), implicit=True), syntax=ImplicitVRLittleEndian),
-    arrival_of(encode(make_data_set(), little=False), syntax=ExplicitVRBigEndian),
-    arrival_of(zlib.compress(encode(make_data_set()), wbits=-15), syntax=DeflatedExplicitVRLittleEndian),
+    sent(encode(make_data_set())),
+    sent(encode(make_data_set(), implicit=True), syntax=ImplicitVRLittleEndian),
+    sent(encode(make_data_set(), little=False), syntax=ExplicitVRBigEndian),
+    sent(zlib.compress(encode(make_data_set()), wbits=-15), syntax=DeflatedExplicitVRLittleEndian),
     *(
-        arrival_from(Path(str(get_testdata_file(name))))
+        sent_from(Path(str(get_testdata_file(name))))
         for name in ("rtplan.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "test-SR.dcm")
     ),
 ]
 
 
-def outcome(arrival) -> str:
+def outcome(found) -> str:
     """The code of the refusal, or "" when the arrival is taken; anything but a refusal goes through."""
     try:
-        header = header_of(arrival)
+        header = header_of(found)
     except CodedError as error:
         return error.full_code
     uids = (header.sop_class_uid, header.sop_instance_uid, header.series_instance_uid, header.study_instance_uid)
@@ -47,13 +47,13 @@ def outcome(arrival) -> str:
 
 
 def test_the_identity_is_read():
-    header = header_of(arrival_of(encode(make_data_set())))
+    header = header_of(sent(encode(make_data_set())))
     assert (header.sop_instance_uid, header.series_instance_uid, header.study_instance_uid) == (INSTANCE, SERIES, STUDY)
     assert (header.sop_class_uid, header.patient_id, header.modality) == (CTImageStorage, "P1", "CT")
 
 
 def test_every_file_of_the_collection_is_taken_or_refused_with_a_reason(test_data):
-    outcomes = {path: outcome(arrival) for path in sorted(test_data.rglob("*.dcm")) if (arrival := arrival_from(path))}
+    outcomes = {path: outcome(found) for path in sorted(test_data.rglob("*.dcm")) if (found := sent_from(path))}
     refused = {path.name: code for path, code in outcomes.items() if code}
     assert len(outcomes) > 390
     assert set(refused.values()) <= {"NOT_UNDERSTOOD.missing_identity", "NOT_UNDERSTOOD.malformed_uid"}
@@ -64,14 +64,14 @@ def test_what_the_reader_says_is_what_pydicom_reads(test_data):
     for path in sorted((test_data / "transfer_syntaxes").rglob("*.dcm")):
         whole = dcmread(path)
         if "SeriesInstanceUID" in whole:
-            header = header_of(arrival_from(path))
+            header = header_of(sent_from(path))
             assert (header.study_instance_uid, header.series_instance_uid) == (whole.StudyInstanceUID, whole.SeriesInstanceUID)
             assert (header.patient_id, header.modality) == (str(whole.get("PatientID") or "").strip(), whole.Modality)
 
 
 def test_every_packaged_file_is_taken_or_refused_with_a_reason():
-    arrivals = [arrival_from(path) for path in sorted((Path(packaged.__file__).parent / "test_files").rglob("*.dcm"))]
-    outcomes = [outcome(arrival) for arrival in arrivals if arrival]
+    offered = [sent_from(path) for path in sorted((Path(packaged.__file__).parent / "test_files").rglob("*.dcm"))]
+    outcomes = [outcome(found) for found in offered if found]
     assert len(outcomes) > 60
     assert "" in outcomes
 
@@ -80,7 +80,7 @@ def test_every_packaged_file_is_taken_or_refused_with_a_reason():
 @pytest.mark.parametrize("value", [None, ""])
 def test_a_missing_uid_is_named(keyword, value):
     with pytest.raises(NotUnderstood, match="has no") as caught:
-        header_of(arrival_of(encode(make_data_set(**{keyword: value}))))
+        header_of(sent(encode(make_data_set(**{keyword: value}))))
     assert caught.value.full_code == "NOT_UNDERSTOOD.missing_identity"
     assert caught.value.status == 0xC000
 
@@ -93,7 +93,7 @@ def test_a_malformed_uid_is_refused(keyword, value):
     data_set = make_data_set(SpecificCharacterSet="ISO_IR 192")
     raw = encode(data_set).replace(_element(data_set, keyword), _with_value(data_set, keyword, value.encode()))
     instance = value if keyword == "SOPInstanceUID" else INSTANCE
-    assert outcome(arrival_of(raw, instance=instance)) in {"NOT_UNDERSTOOD.malformed_uid", "NOT_UNDERSTOOD.unreadable"}
+    assert outcome(sent(raw, instance=instance)) in {"NOT_UNDERSTOOD.malformed_uid", "NOT_UNDERSTOOD.unreadable"}
 
 
 def _element(data_set: Dataset, keyword: str) -> bytes:
@@ -110,7 +110,7 @@ def _with_value(data_set: Dataset, keyword: str, value: bytes) -> bytes:
 
 def test_the_longest_uid_is_taken():
     longest = "1." + "2" * 62
-    assert header_of(arrival_of(encode(make_data_set(StudyInstanceUID=longest)))).study_instance_uid == longest
+    assert header_of(sent(encode(make_data_set(StudyInstanceUID=longest)))).study_instance_uid == longest
 
 
 @pytest.mark.parametrize("padding", [b"\0", b" ", b"\0\0", b"  "])
@@ -119,7 +119,7 @@ def test_padding_is_not_part_of_a_uid(padding):
     raw = encode(data_set).replace(
         _element(data_set, "StudyInstanceUID"), _with_value(data_set, "StudyInstanceUID", STUDY.encode() + padding)
     )
-    assert header_of(arrival_of(raw)).study_instance_uid == STUDY
+    assert header_of(sent(raw)).study_instance_uid == STUDY
 
 
 @pytest.mark.parametrize(
@@ -127,56 +127,56 @@ def test_padding_is_not_part_of_a_uid(padding):
 )
 def test_a_command_that_contradicts_its_data_set_is_refused(claim):
     with pytest.raises(DoesNotMatch) as caught:
-        header_of(arrival_of(encode(make_data_set()), **claim))
+        header_of(sent(encode(make_data_set()), **claim))
     assert caught.value.status == 0xA900
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("PatientID", "9" * 65), ("Modality", "C" * 17)])
 @pytest.mark.filterwarnings("ignore:.*exceeds the maximum length:UserWarning")
 def test_values_that_no_row_could_hold_are_refused(keyword, value):
-    assert outcome(arrival_of(encode(make_data_set(**{keyword: value})))) == "NOT_UNDERSTOOD.too_long"
+    assert outcome(sent(encode(make_data_set(**{keyword: value})))) == "NOT_UNDERSTOOD.too_long"
 
 
 def test_patient_and_modality_may_be_absent():
-    header = header_of(arrival_of(encode(make_data_set(PatientID=None, Modality=None))))
+    header = header_of(sent(encode(make_data_set(PatientID=None, Modality=None))))
     assert (header.patient_id, header.modality) == ("", "")
 
 
 def test_no_refusal_quotes_the_patient():
     whole = encode(make_data_set())
-    cut = [refusal_of(arrival_of(whole[:length])) for length in range(whole.index(SERIES.encode()))]
+    cut = [refusal_of(sent(whole[:length])) for length in range(whole.index(SERIES.encode()))]
     assert all(sentence and "Example" not in sentence and "P1" not in sentence for sentence in cut)
 
 
-@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.transfer_syntax_uid)
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: seed.arrival.transfer_syntax_uid)
 def test_no_place_to_be_cut_short_breaks_the_reader(seed):
-    claim = {"sop_class": seed.sop_class_uid, "instance": seed.sop_instance_uid}
+    claim = {"sop_class": seed.arrival.sop_class_uid, "instance": seed.arrival.sop_instance_uid}
     lengths = range(min(len(seed.data_set), 600))
-    outcomes = {outcome(arrival_of(seed.data_set[:length], syntax=seed.transfer_syntax_uid, **claim)) for length in lengths}
+    outcomes = {outcome(sent(seed.data_set[:length], syntax=seed.arrival.transfer_syntax_uid, **claim)) for length in lengths}
     assert "NOT_UNDERSTOOD.missing_identity" in outcomes or outcomes == {"NOT_UNDERSTOOD.unreadable"}
 
 
-def refusal_of(arrival) -> str:
+def refusal_of(found) -> str:
     with pytest.raises(NotUnderstood) as caught:
-        header_of(arrival)
+        header_of(found)
     return caught.value.sentence
 
 
 def test_an_empty_data_set_is_refused():
-    assert outcome(arrival_of(b"")) == "NOT_UNDERSTOOD.missing_identity"
+    assert outcome(sent(b"")) == "NOT_UNDERSTOOD.missing_identity"
 
 
 def test_another_transfer_syntax_than_negotiated_is_refused():
     explicit = encode(make_data_set())
-    assert outcome(arrival_of(explicit, syntax=ExplicitVRBigEndian))
-    assert outcome(arrival_of(explicit, syntax=DeflatedExplicitVRLittleEndian)) == "NOT_UNDERSTOOD.unreadable"
+    assert outcome(sent(explicit, syntax=ExplicitVRBigEndian))
+    assert outcome(sent(explicit, syntax=DeflatedExplicitVRLittleEndian)) == "NOT_UNDERSTOOD.unreadable"
 
 
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"])
 def test_a_deflated_data_set_is_read_and_one_that_is_cut_short_refused(syntax):
     packed = zlib.compress(encode(make_data_set(PixelData=bytes(10_000))), wbits=-15)
-    assert header_of(arrival_of(packed, syntax=syntax)).patient_id == "P1"
-    assert outcome(arrival_of(packed[:-4], syntax=syntax)) == "NOT_UNDERSTOOD.unreadable"
+    assert header_of(sent(packed, syntax=syntax)).patient_id == "P1"
+    assert outcome(sent(packed[:-4], syntax=syntax)) == "NOT_UNDERSTOOD.unreadable"
 
 
 def test_endless_nesting_is_refused():
@@ -185,7 +185,7 @@ def test_endless_nesting_is_refused():
     closed = struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
     study = _element(make_data_set(), "StudyInstanceUID")
     head, tail = encode(make_data_set(Modality=None)).split(study)
-    assert outcome(arrival_of(head + opened * 3000 + closed * 3000 + study + tail)) == "NOT_UNDERSTOOD.unreadable"
+    assert outcome(sent(head + opened * 3000 + closed * 3000 + study + tail)) == "NOT_UNDERSTOOD.unreadable"
 
 
 def test_a_deflated_bomb_does_not_fill_the_memory():
@@ -196,15 +196,15 @@ def test_a_deflated_bomb_does_not_fill_the_memory():
     bomb = deflate.compress(encode(make_data_set(PixelData=None)) + struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 1 << 30))
     bomb += b"".join(deflate.compress(bytes(1 << 24)) for _ in range(64)) + deflate.flush()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert outcome(arrival_of(bomb, syntax=DeflatedExplicitVRLittleEndian)) == ""
+    assert outcome(sent(bomb, syntax=DeflatedExplicitVRLittleEndian)) == ""
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 300_000, "kilobytes"
 
 
 def test_the_file_meta_information_names_the_negotiated_syntax(tmp_path):
-    arrival = SEEDS[1]
+    seed = SEEDS[1]
     path = tmp_path / "instance.dcm"
-    path.write_bytes(file_meta(arrival) + arrival.data_set)
+    path.write_bytes(file_meta(seed.arrival) + seed.data_set)
     read = dcmread(path)
     assert read.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
     assert (read.file_meta.MediaStorageSOPInstanceUID, read.StudyInstanceUID) == (INSTANCE, STUDY)
@@ -220,13 +220,13 @@ def test_no_mutation_breaks_the_reader(seed, data):
         content[at : at + data.draw(st.integers(0, 8))] = patch
     cut = data.draw(st.integers(0, len(content)))
     content = content[:cut] if data.draw(st.booleans()) else content
-    outcome(arrival_of(bytes(content), syntax=seed.transfer_syntax_uid, sop_class=seed.sop_class_uid, instance=seed.sop_instance_uid))
+    outcome(sent(bytes(content), syntax=seed.arrival.transfer_syntax_uid, sop_class=seed.arrival.sop_class_uid, instance=seed.arrival.sop_instance_uid))
 
 
 @settings(max_examples=200, deadline=None)
-@given(content=st.binary(max_size=300), syntax=st.sampled_from([seed.transfer_syntax_uid for seed in SEEDS]))
+@given(content=st.binary(max_size=300), syntax=st.sampled_from([seed.arrival.transfer_syntax_uid for seed in SEEDS]))
 def test_no_garbage_breaks_the_reader(content, syntax):
-    assert outcome(arrival_of(content, syntax=syntax)) != "", "garbage has no identity"
+    assert outcome(sent(content, syntax=syntax)) != "", "garbage has no identity"
 
 
 IDENTITY_TAGS = [
@@ -250,7 +250,7 @@ def test_no_value_of_an_identity_breaks_the_reader(tag, vr, value):
     data_set = make_data_set()
     data_set.pop(tag, None)
     below, above = data_set[: tag[0] << 16 | tag[1]], data_set[tag[0] << 16 | tag[1] :]
-    outcome(arrival_of(encode(below) + struct.pack("<HH2sH", *tag, vr, len(value)) + value + encode(above)))
+    outcome(sent(encode(below) + struct.pack("<HH2sH", *tag, vr, len(value)) + value + encode(above)))
 
 
 def test_a_sequence_where_a_uid_belongs_is_refused():
@@ -258,4 +258,4 @@ def test_a_sequence_where_a_uid_belongs_is_refused():
     item = Dataset()
     item.CodeMeaning = "x"
     data_set.add_new("StudyInstanceUID", "SQ", Sequence([item]))
-    assert outcome(arrival_of(encode(data_set))).startswith("NOT_UNDERSTOOD")
+    assert outcome(sent(encode(data_set))).startswith("NOT_UNDERSTOOD")
