@@ -71,7 +71,8 @@ def record_all(tx: Transaction, entries: Sequence[Entry]) -> datetime:
     actor = tx.info.get("actor", "unknown")
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, number + 1):
-        row: dict[str, Any] = {"n": number, "at": at, "event": entry.event, "actor": actor, "detail": dict(entry.detail), **entry.about}
+        detail = json.loads(json.dumps(dict(entry.detail)))  # as it will be read: a tuple is a list, and every key is text
+        row: dict[str, Any] = {"n": number, "at": at, "event": entry.event, "actor": actor, "detail": detail, **entry.about}
         before = _hash(before, row)
         rows.append({**_EMPTY, **row, "hash": before})
     tx.execute(schema.audit.insert(), rows)
