@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import ExitStack
 
@@ -13,12 +14,16 @@ from node.intake.assemble import Assembler
 from node.intake.presence import Presence
 from node.intake.receive import Desk, Receiver
 from node.intake.recent import Recent
+from node.intake.room import Room
 from node.intake.scribe import Scribe
 from node.ledger.inquiry import Inquiry
 
 
 def run(config: Config, stop: threading.Event) -> None:
     """Run the listener until ``stop`` is set."""
+    # A thread that comes back from the disk or the network waits this long at most for one that computes. The default of 5 ms is longer
+    # than a whole instance takes, and the scribe computes.
+    sys.setswitchinterval(0.0001)
     with ExitStack() as stack:
         role, presence = Role(config, "listen", stack), Presence()
         adopt_all(role.ledger, role.spool)
@@ -33,7 +38,7 @@ def run(config: Config, stop: threading.Event) -> None:
             scribe=scribe,
             presence=presence,
             recent=Recent(),
-            min_free_bytes=config.listen.min_free_bytes,
+            room=Room(role.spool.free_bytes, config.listen.min_free_bytes),
         )
         assembler = Assembler(
             role.ledger,

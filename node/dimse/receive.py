@@ -191,7 +191,7 @@ class FastPath:
 
     def _receive_data_set(self, reception: Reception, context_id: int, left_in_pdu: int) -> None:
         """Receive the data set, fragment by fragment, each as far as it has come."""
-        began, total, last = time.monotonic(), 0, False
+        began, total, held, last = time.monotonic(), 0, 0, False
         while not last:
             header, left_in_pdu = self._next_header(left_in_pdu)
             length, context, control = _PDV.unpack(header)
@@ -202,15 +202,26 @@ class FastPath:
             total += length
             if total > self._limits.largest:
                 raise Lost("the data set is larger than is allowed")
-            while length:
-                count = self._socket.recv_into(self._buffer, min(length, _BUFFER))
-                if not count:
-                    raise Lost("the connection was closed in mid-message")
-                reception.write(self._buffer[:count])
-                length -= count
+            held = self._fill(reception, held, length)
             self._check_pace(began, total)
         if left_in_pdu:
             raise Lost("a PDU goes on behind the end of its message")
+        reception.write(self._buffer[:held])
+
+    def _fill(self, reception: Reception, held: int, length: int) -> int:
+        """Take one fragment behind what the buffer holds, and hand the buffer on whenever it is full; return what it holds then.
+
+        Few large pieces instead of many small ones: each costs the interpreter's lock several times.
+        """
+        while length:
+            if held == _BUFFER:
+                reception.write(self._buffer)
+                held = 0
+            count = self._socket.recv_into(self._buffer[held:], min(length, _BUFFER - held), socket.MSG_WAITALL)
+            if not count:
+                raise Lost("the connection was closed in mid-message")
+            held, length = held + count, length - count
+        return held
 
     def _next_header(self, left_in_pdu: int) -> tuple[bytes, int]:
         """The next PDV's header, with that of a new PDU before it where the last one is used up; and what is left in the PDU."""

@@ -19,6 +19,7 @@ from node.core.uids import is_valid_uid
 from node.intake.header import Header, file_meta, read_header
 from node.intake.presence import Presence
 from node.intake.recent import Recent
+from node.intake.room import Room
 from node.intake.scribe import Fact, Scribe
 from node.ledger import instances
 from node.ledger.inquiry import Inquiry
@@ -38,12 +39,12 @@ class Desk:
 
     Attributes
     ----------
-    min_free_bytes : int
-        Below this much free disk nothing is taken.
     presence : Presence
         Which associations are open, for the assembler.
     recent : Recent
         What was accepted lately, whether its row is committed or not.
+    room : Room
+        Whether anything may be taken.
     """
 
     inquiry: Inquiry
@@ -51,7 +52,7 @@ class Desk:
     scribe: Scribe
     presence: Presence
     recent: Recent
-    min_free_bytes: int
+    room: Room
 
 
 class Receiver:
@@ -135,7 +136,7 @@ class Reception:
         arrival = self._arrival
         if not is_valid_uid(arrival.sop_instance_uid) or not is_valid_uid(arrival.sop_class_uid):
             raise NotUnderstood("The C-STORE command names no valid SOP Class or Instance UID (PS3.5 section 9.1).", reason="malformed_uid")
-        if self._desk.spool.free_bytes() < self._desk.min_free_bytes:
+        if not self._desk.room.is_there():
             raise NotEnoughDisk("The disk is nearly full; make room, then send again.", reason="watermark")
         return self._desk.spool.open_incoming(file_meta(arrival))
 

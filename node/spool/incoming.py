@@ -45,7 +45,7 @@ class Incoming:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise _no_room(error) from error
-        self._put(memoryview(preface))
+        self._preface: bytes | None = preface
 
     def write(self, fragment: memoryview) -> None:
         """Append ``fragment``."""
@@ -72,29 +72,39 @@ class Incoming:
         failure leaves between the two is found by its digest, which is part of the name.
         """
         draft = Draft(final=final, waiting=waiting)
+        is_new = False
         try:
-            make_folders(final.parent)
+            if self._preface is not None:
+                self._put(memoryview(b""))
             self._path.rename(waiting)
-            self._name(draft)
+            is_new = self._name(draft)
             os.fsync(self._file)
             fsync_folder(final.parent)
         except OSError as error:
-            draft.withdraw()
+            if is_new:
+                draft.withdraw()
+            waiting.unlink(missing_ok=True)
             self.discard()
             raise _no_room(error) from error
         os.close(self._file)
         self._file = -1
         return draft
 
-    def _name(self, draft: Draft) -> None:
+    def _name(self, draft: Draft) -> bool:
+        """Link the file under its final name; False when the same bytes were there already."""
         try:
             draft.final.hardlink_to(draft.waiting)
+        except FileNotFoundError:
+            make_folders(draft.final.parent)
+            return self._name(draft)
         except FileExistsError:
-            # The same bytes are there already, and may have been answered for: they are replaced by durable ones only.
+            # They may have been answered for: they are replaced by durable ones only.
             os.fsync(self._file)
             twin = draft.waiting.with_suffix(".link")
             twin.hardlink_to(draft.waiting)
             twin.replace(draft.final)
+            return False
+        return True
 
     def discard(self) -> None:
         """Take everything back."""
@@ -105,6 +115,11 @@ class Incoming:
 
     def _put(self, view: memoryview) -> None:
         try:
+            if self._preface is not None:
+                # The preface and the first bytes in one call; what a full disk left over follows, or fails, below.
+                before, self._preface = self._preface, None
+                done = os.writev(self._file, (before, view)) - len(before)
+                view = view[done:] if done >= 0 else memoryview(before[done:] + bytes(view))
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
