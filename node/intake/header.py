@@ -32,6 +32,7 @@ _TAGS = {
     0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
 }
+_UIDS = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)
 #: Needed by pydicom to decode the Patient ID, which is what the walk leaves to it.
 _KEYWORDS = [*_TAGS.values(), "SpecificCharacterSet"]
 
@@ -136,7 +137,9 @@ def _walk(arrival: Arrival, head: bytes | bytearray) -> Header | None:
     found = find_elements(head, arrival.transfer_syntax_uid, _TAGS.keys())
     if found is None or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values()):
         return None
-    return _header_of({keyword: found.get(tag, b"").decode("ascii").strip().strip("\0") for tag, keyword in _TAGS.items()})
+    if not all(found.get(tag) for tag in _UIDS):
+        return None  # it may stand where it does not belong
+    return _header_of({keyword: found.get(tag, b"").decode("ascii").rstrip("\0 ").strip().strip("\0") for tag, keyword in _TAGS.items()})
 
 
 def _parse(arrival: Arrival, content: bytes) -> Header:

@@ -19,7 +19,11 @@ _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _SHORT = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
 )
+#: What the wanted elements are; another value representation in the place of one of these means something else.
+_TEXT = frozenset((b"", b"UI", b"CS", b"LO"))
 _UNDEFINED = 0xFFFFFFFF
+#: What of undefined length is a sequence for certain; of VR UN, it may be explicit or implicit within (PS3.5 section 6.2.2).
+_SEQUENCE = frozenset((b"", b"SQ"))
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DEEPEST = 16
 
@@ -52,6 +56,8 @@ def find_elements(head: bytes | bytearray, transfer_syntax_uid: str, wanted: Col
     found: dict[int, bytes] = {}
     last, place, before = max(wanted), 0, -1
     implicit = transfer_syntax_uid == _IMPLICIT
+    if implicit and head[4:6].isalpha():
+        return None  # explicit after all, by the first element, as pydicom judges it
     try:
         while True:
             if place == len(head):
@@ -62,8 +68,10 @@ def find_elements(head: bytes | bytearray, transfer_syntax_uid: str, wanted: Col
             if tag > last:
                 return found
             before = tag
+            if tag in wanted and (vr not in _TEXT or length == _UNDEFINED):
+                return None
             if length == _UNDEFINED:
-                place = _behind_sequence(head, place, implicit or vr == b"UN", 0)
+                place = _behind_sequence(head, place, vr, 0)
                 continue
             if place + length > len(head):
                 return None
@@ -87,10 +95,11 @@ def _header(head: bytes | bytearray, place: int, implicit: bool) -> tuple[int, b
     raise _Stuck
 
 
-def _behind_sequence(head: bytes | bytearray, place: int, implicit: bool, depth: int) -> int:
+def _behind_sequence(head: bytes | bytearray, place: int, vr: bytes, depth: int) -> int:
     """The place behind a sequence of undefined length (PS3.5 section 7.5)."""
-    if depth > _DEEPEST:
+    if depth > _DEEPEST or vr not in _SEQUENCE:
         raise _Stuck
+    implicit = not vr
     while True:
         tag, _, length, place = _header(head, place, implicit)
         if tag == _SEQUENCE_END:
@@ -106,6 +115,6 @@ def _behind_item(head: bytes | bytearray, place: int, implicit: bool, depth: int
         if tag == _ITEM_END:
             return place
         if length == _UNDEFINED:
-            place = _behind_sequence(head, place, implicit or vr == b"UN", depth + 1)
+            place = _behind_sequence(head, place, vr, depth + 1)
         else:
             place += length
