@@ -39,7 +39,10 @@ class StoreRequest:
     def parse(cls, command: bytes) -> Self | None:
         """Read a command set; None when it is anything but a well-formed C-STORE-RQ with a data set."""
         elements = _elements(command)
-        if elements is None or elements.get(_COMMAND) != struct.pack("<H", _C_STORE_RQ):
+        # Without the group length, which is always there, the last of several fragments could be taken for a whole command.
+        if elements is None or elements.get(_GROUP_LENGTH) != struct.pack("<I", len(command) - 12):
+            return None
+        if elements.get(_COMMAND) != struct.pack("<H", _C_STORE_RQ):
             return None
         message_id, sop_class, instance = (elements.get(number) for number in (_MESSAGE_ID, _SOP_CLASS, _SOP_INSTANCE))
         has_data_set = elements.get(_DATA_SET_TYPE, b"") not in (b"", struct.pack("<H", _NO_DATA_SET))
