@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ app = typer.Typer(
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Where the configuration is.", envvar="RADNODE_CONFIG")]
 ParentOption = Annotated[int, typer.Option("--parent", hidden=True)]
+PortOption = Annotated[int, typer.Option("--port-fd", hidden=True)]
 DEFAULT_CONFIG = Path("config.toml")
 
 
@@ -77,31 +79,32 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     Example: `radnode serve --config /etc/radnode/config.toml`
     """
     from node.app.role import migrate, read_catalog, stop_on_signals
-    from node.supervisor import Supervisor
+    from node.supervisor import Supervisor, listeners_of, open_port
 
     settings = _start(config, "serve")
     read_catalog(settings)
     migrate(settings)
-    Supervisor(config).run(stop_on_signals())
+    with open_port(settings.listen.host, settings.listen.port) as port:
+        Supervisor(config, port, listeners_of(settings)).run(stop_on_signals())
 
 
-def _run_role(path: Path, parent: int, role: Literal["listen", "work", "deliver"]) -> None:
+def _run_role(path: Path, parent: int, role: Literal["listen", "work", "deliver"], **given: object) -> None:
     from node.app.role import stop_on_signals, stop_without
 
     settings, stop = _start(path, role), stop_on_signals()
     if parent:
         stop_without(parent, stop)
     # Each role loads only what it needs: the listener neither torch nor the encoders.
-    import_module(f"node.app.{role}").run(settings, stop)
+    import_module(f"node.app.{role}").run(settings, stop, **given)
 
 
 @app.command()
-def listen(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> None:
+def listen(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0, port_fd: PortOption = -1) -> None:
     """Run only the listener: receive, assemble, route.
 
     Example: `radnode listen`
     """
-    _run_role(config, parent, "listen")
+    _run_role(config, parent, "listen", port=socket.socket(fileno=port_fd) if port_fd >= 0 else None)
 
 
 @app.command()

@@ -109,6 +109,7 @@ class ListenSection(Section):
     max_instance_bytes: Annotated[int, Field(ge=1)] = 8_000_000_000
     min_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     fast: bool = True
+    processes: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class AssembleSection(Section):

@@ -7,24 +7,44 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
-log = structlog.get_logger(__name__)
+from node.config import Config
+from node.core.errors import StorageError
 
-ROLES = ("listen", "work", "deliver")
+log = structlog.get_logger(__name__)
 
 #: A role that dies again and again is started again after 0.2 s, then after twice as long each time, up to this; one that lived
 #: for longer than a minute is forgiven.
 _LONGEST_PAUSE_S = 5.0
 _HEALTHY_S = 60.0
 _DRAIN_S = 45.0
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Open the port once, for all listeners: one that dies leaves it open for the next, and senders wait for a moment instead of failing.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be had.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128)
+    except OSError as error:
+        raise StorageError(f"Port {port} cannot be opened: {error.strerror}.", reason="port") from error
+
+
+def listeners_of(config: Config) -> int:
+    """How many listeners to run: as configured, or one for every two cores, four at most."""
+    return config.listen.processes or max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 class Supervisor:
@@ -34,10 +54,15 @@ class Supervisor:
     ----------
     config : Path
         config.toml, which each role reads for itself.
+    port : socket
+        Listens already; the listeners share it.
+    listeners : int
+        How many of them.
     """
 
-    def __init__(self, config: Path, roles: Sequence[str] = ROLES) -> None:
-        self._config = config
+    def __init__(self, config: Path, port: socket.socket, listeners: int) -> None:
+        self._config, self._port = config, port
+        roles = [*(f"listen {number}" for number in range(1, listeners + 1)), "work", "deliver"]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._deaths = dict.fromkeys(roles, 0)
         self._due = dict.fromkeys(roles, 0.0)
@@ -64,11 +89,15 @@ class Supervisor:
             del self._children[role]
         if now >= self._due[role]:
             self._born[role] = now
-            command = [sys.executable, "-m", "node", role, "--config", str(self._config), "--parent", str(os.getpid())]
-            self._children[role] = subprocess.Popen(command)
+            verb = role.partition(" ")[0]
+            command = [sys.executable, "-m", "node", verb, "--config", str(self._config), "--parent", str(os.getpid())]
+            port = self._port.fileno()
+            given = ["--port-fd", str(port)] if verb == "listen" else []
+            self._children[role] = subprocess.Popen([*command, *given], pass_fds=[port] if given else [])
 
     def _drain(self) -> None:
         """Ask every role to stop, wait for it, and kill what does not."""
+        self._port.close()
         for child in self._children.values():
             child.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _DRAIN_S

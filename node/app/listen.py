@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from contextlib import ExitStack
@@ -19,8 +20,8 @@ from node.intake.scribe import Scribe
 from node.ledger.inquiry import Inquiry
 
 
-def run(config: Config, stop: threading.Event) -> None:
-    """Run the listener until ``stop`` is set."""
+def run(config: Config, stop: threading.Event, port: socket.socket | None = None) -> None:
+    """Run a listener until ``stop`` is set, on a port of its own or on one that it shares."""
     # A thread that comes back from the disk or the network waits this long at most for one that computes. The default of 5 ms is longer
     # than a whole instance takes, and the scribe computes.
     sys.setswitchinterval(0.0001)
@@ -51,7 +52,7 @@ def run(config: Config, stop: threading.Event) -> None:
             quiet_s=config.assemble.quiet_s,
             reprocess=config.assemble.late == "reprocess",
         )
-        listener = Listener(_door(config), Receiver(desk))
+        listener = Listener(_door(config), Receiver(desk), port)
         listener.start()
         stack.callback(listener.stop)
         assembler.run(stop, config.assemble.sweep_s)

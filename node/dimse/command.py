@@ -40,7 +40,7 @@ class StoreRequest:
         """Read a command set; None when it is anything but a well-formed C-STORE-RQ with a data set."""
         elements = _elements(command)
         # Without the group length, which is always there, the last of several fragments could be taken for a whole command.
-        if elements is None or elements.get(_GROUP_LENGTH) != struct.pack("<I", len(command) - 12):
+        if elements is None or int.from_bytes(elements.get(_GROUP_LENGTH, b""), "little") != len(command) - 12:
             return None
         if elements.get(_COMMAND) != struct.pack("<H", _C_STORE_RQ):
             return None

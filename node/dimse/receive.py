@@ -1,9 +1,10 @@
 """The fast path of C-STORE: from the socket into the file, without a data set in memory.
 
-pynetdicom accepts, negotiates, releases and aborts. Once an association is established, this module looks at what lies at the front of
-its socket without taking it (MSG_PEEK). A C-STORE request it serves itself, in the thread that reads the socket: fragments go to the station
-as they come, and the answer leaves in one piece. Everything else it leaves untouched for pynetdicom's own state machine, and so does
-whatever it does not cover: TLS, a command in several fragments, a context that was not accepted.
+pynetdicom accepts, negotiates, releases and aborts. Once an association is established, this module looks at what lies at
+the front of its socket without taking it (MSG_PEEK). A C-STORE request it serves itself, in the thread that reads the socket:
+fragments go to the station as they come, and the answer leaves in one piece. Everything else it leaves untouched for
+pynetdicom's own state machine, and so whatever it does not cover: TLS, a command in several fragments, a context that was not
+accepted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -258,8 +259,6 @@ class FastPath:
         """Tell the peer if it still listens (A-ABORT, PS3.8 section 9.3.8), and the state machine that the connection is gone."""
         transport = self._dul.socket
         if transport is not None and transport.socket is not None:
-            try:
+            with suppress(OSError):
                 transport.socket.sendall(struct.pack(">BBIBBBB", 0x07, 0, 4, 0, 0, 2, 0))
-            except OSError:
-                pass
         self._dul.event_queue.put("Evt17")

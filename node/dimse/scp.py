@@ -6,18 +6,21 @@ translates between them.
 
 from __future__ import annotations
 
+import functools
 import socket
+import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.transport import ThreadedAssociationServer
 
 from node.core.errors import StorageError
 from node.core.study import Arrival, Peer
@@ -73,6 +76,32 @@ class _Visit:
     how: str = "lost"
 
 
+class _Port(ThreadedAssociationServer):
+    """A port: one of its own, or one that was opened before and is shared with other listeners.
+
+    Parameters
+    ----------
+    inherited : socket, optional
+        Listens already; whoever of the listeners is free takes the next connection from it.
+    """
+
+    request_queue_size = 128
+
+    def __init__(self, *arguments: Any, inherited: socket.socket | None, **options: Any) -> None:
+        self._inherited = inherited
+        super().__init__(*arguments, **options)
+
+    def server_bind(self) -> None:
+        """Take the inherited socket, or bind one."""
+        if self._inherited is None:
+            super().server_bind()
+            return
+        self.socket.close()
+        self.socket = self._inherited
+        self.socket.setblocking(False)  # another may have been faster
+        self.server_address = self.socket.getsockname()
+
+
 class _Counted:
     """A reception at the boundary: whatever happens in it, the sender must not hear Success."""
 
@@ -100,10 +129,12 @@ class Listener:
         Who may come in.
     station : Station
         Who answers.
+    port : socket, optional
+        Listens already, for several listeners; by default the door's port is opened.
     """
 
-    def __init__(self, door: Door, station: Station) -> None:
-        self._door, self._station = door, station
+    def __init__(self, door: Door, station: Station, port: socket.socket | None = None) -> None:
+        self._door, self._station, self._port = door, station, port
         self._visits: dict[Association, _Visit] = {}
         self._ae = AE(door.ae_title)
         self._ae.require_called_aet = bool(door.called_ae)
@@ -136,10 +167,13 @@ class Listener:
             (evt.EVT_CONN_CLOSE, self._on_closed),
         ]
         address = (self._door.host, self._door.port)
+        kind: Any = functools.partial(_Port, inherited=self._port)
         try:
-            self._ae.start_server(address, block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+            server: Any = self._ae.make_server(address, evt_handlers=handlers, server_class=kind)  # type: ignore[arg-type]
         except OSError as error:
             raise StorageError(f"Port {self._door.port} cannot be opened: {error.strerror}.", reason="port") from error
+        self._ae._servers.append(server)  # noqa: SLF001 - as start_server does, which does not know how to share a port
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="port", daemon=True).start()
         log.info("listener.opened", host=self._door.host, port=self._door.port, ae_title=self._door.ae_title)
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 """An arrival becomes a durable instance, or is refused with a reason; only then is the sender answered.
 
-The order is the promise: identity checked, duplicates judged, bytes on disk under their final name, answer. The row follows (``scribe``), and
-is rebuilt from the file should the process die before it is committed (``adopt``).
+The order is the promise: identity checked, duplicates judged, bytes on disk under their final name, answer. The row follows
+(``scribe``), and is rebuilt from the file should the process die before it is committed (``adopt``).
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class Receiver:
 
     def _note(self, event: str, association_id: str, peer: Peer, **detail: object) -> Future[None] | None:
         try:
-            return self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_association(tx, event, association_id, peer, **detail)))
+            return self._desk.scribe.hand_over(
+                Fact(write=lambda tx: instances.record_association(tx, event, association_id, peer, **detail))
+            )
         except NotEnoughDisk as error:
             log.error("audit.lost", code=error.full_code, sentence=error.sentence)
             return None

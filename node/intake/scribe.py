@@ -101,7 +101,7 @@ class Scribe(threading.Thread):
                 self._ledger.write(lambda tx: _write_down(tx, batch))
             except StorageError as error:
                 log.warning("scribe.waiting", code=error.full_code, sentence=error.sentence, facts=len(batch))
-            except Exception as error:  # the boundary: one fact that cannot be written must not take the others with it
+            except Exception as error:  # noqa: BLE001 - the boundary: one fact that cannot be written must not take the others with it
                 self._write_apart(batch, error)
                 return
             else:

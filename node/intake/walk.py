@@ -17,7 +17,29 @@ _NOT_PLAIN = frozenset(
 #: Value representations with a four-byte length behind two reserved bytes (PS3.5 Table 7.1-1), and those with two bytes (Table 7.1-2).
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _SHORT = frozenset(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+    (
+        b"AE",
+        b"AS",
+        b"AT",
+        b"CS",
+        b"DA",
+        b"DS",
+        b"DT",
+        b"FD",
+        b"FL",
+        b"IS",
+        b"LO",
+        b"LT",
+        b"PN",
+        b"SH",
+        b"SL",
+        b"SS",
+        b"ST",
+        b"TM",
+        b"UI",
+        b"UL",
+        b"US",
+    )
 )
 #: What the wanted elements are; another value representation in the place of one of these means something else.
 _TEXT = frozenset((b"", b"UI", b"CS", b"LO"))
@@ -53,33 +75,30 @@ def find_elements(head: bytes | bytearray, transfer_syntax_uid: str, wanted: Col
     """
     if transfer_syntax_uid in _NOT_PLAIN:
         return None
-    found: dict[int, bytes] = {}
-    last, place, before = max(wanted), 0, -1
-    implicit = transfer_syntax_uid == _IMPLICIT
-    if implicit and head[4:6].isalpha():
-        return None  # explicit after all, by the first element, as pydicom judges it
     try:
-        while True:
-            if place == len(head):
-                return None  # the data set may go on behind what is at hand
-            tag, vr, length, place = _header(head, place, implicit)
-            if tag <= before:
-                return None  # out of order (PS3.5 section 7.1): pydicom decides what such a data set says
-            if tag > last:
-                return found
-            before = tag
-            if tag in wanted and (vr not in _TEXT or length == _UNDEFINED):
-                return None
-            if length == _UNDEFINED:
-                place = _behind_sequence(head, place, vr, 0)
-                continue
-            if place + length > len(head):
-                return None
-            if tag in wanted:
-                found[tag] = bytes(head[place : place + length])
-            place += length
+        return _walk(head, transfer_syntax_uid == _IMPLICIT, wanted)
     except (_Stuck, struct.error):
         return None
+
+
+def _walk(head: bytes | bytearray, implicit: bool, wanted: Collection[int]) -> Mapping[int, bytes]:
+    found: dict[int, bytes] = {}
+    last, place, before = max(wanted), 0, -1
+    while True:
+        tag, vr, length, place = _header(head, place, implicit)
+        if tag <= before:
+            raise _Stuck  # out of order (PS3.5 section 7.1): pydicom decides what such a data set says
+        if tag > last:
+            return found
+        before = tag
+        if length == _UNDEFINED:
+            place = _behind_sequence(head, place, implicit or vr == b"UN", 0)
+            continue
+        if place + length > len(head):
+            raise _Stuck
+        if tag in wanted:
+            found[tag] = bytes(head[place : place + length])
+        place += length
 
 
 def _header(head: bytes | bytearray, place: int, implicit: bool) -> tuple[int, bytes, int, int]:

@@ -66,11 +66,11 @@ def record(tx: Transaction, event: str, detail: Mapping[str, Any] | None = None,
 def record_all(tx: Transaction, entries: Sequence[Entry]) -> datetime:
     """Append rows in this order, all of one time, by few statements; see ``record``."""
     last = tx.execute(sa.select(schema.audit.c.n, schema.audit.c.hash).order_by(schema.audit.c.n.desc()).limit(1)).one_or_none()
-    number, before = (last.n, last.hash) if last else (0, _FIRST)
+    before = last.hash if last else _FIRST
     at = database_now(tx)
     actor = tx.info.get("actor", "unknown")
     rows: list[dict[str, Any]] = []
-    for number, entry in enumerate(entries, number + 1):
+    for number, entry in enumerate(entries, last.n + 1 if last else 1):
         detail = json.loads(json.dumps(dict(entry.detail)))  # as it will be read: a tuple is a list, and every key is text
         row: dict[str, Any] = {"n": number, "at": at, "event": entry.event, "actor": actor, "detail": detail, **entry.about}
         before = _hash(before, row)

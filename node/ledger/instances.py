@@ -14,7 +14,6 @@ from node.ledger import schema, studies
 from node.ledger.audit import About, Entry, record, record_all
 from node.ledger.engine import Transaction
 
-
 _NAMES = tuple(Instance.__dataclass_fields__)
 _COLUMNS = [schema.instance.c[name] for name in _NAMES]
 _HELD = sa.select(*_COLUMNS).where(schema.instance.c.sop_instance_uid == sa.bindparam("uid"))
@@ -157,4 +156,3 @@ def of_series(tx: Transaction, series_instance_uids: list[str], study_instance_u
     """The instances of some series of a study at ``revision``, in a stable order."""
     wanted = set(series_instance_uids)
     return [found for found in of_study(tx, study_instance_uid, revision) if found.series_instance_uid in wanted]
-
