@@ -96,7 +96,8 @@ class _Port(ThreadedAssociationServer):
         if self._inherited is None:
             super().server_bind()
             return
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
         self.socket = self._inherited
         self.socket.setblocking(False)  # another may have been faster
         self.server_address = self.socket.getsockname()

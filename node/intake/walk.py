@@ -15,32 +15,8 @@ _NOT_PLAIN = frozenset(
     {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205", "1.2.840.10008.1.20"}
 )
 #: Value representations with a four-byte length behind two reserved bytes (PS3.5 Table 7.1-1), and those with two bytes (Table 7.1-2).
-_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT = frozenset(
-    (
-        b"AE",
-        b"AS",
-        b"AT",
-        b"CS",
-        b"DA",
-        b"DS",
-        b"DT",
-        b"FD",
-        b"FL",
-        b"IS",
-        b"LO",
-        b"LT",
-        b"PN",
-        b"SH",
-        b"SL",
-        b"SS",
-        b"ST",
-        b"TM",
-        b"UI",
-        b"UL",
-        b"US",
-    )
-)
+_LONG = frozenset(vr.encode() for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT = frozenset(vr.encode() for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 #: What the wanted elements are; another value representation in the place of one of these means something else.
 _TEXT = frozenset((b"", b"UI", b"CS", b"LO"))
 _UNDEFINED = 0xFFFFFFFF
@@ -73,10 +49,11 @@ def find_elements(head: bytes | bytearray, transfer_syntax_uid: str, wanted: Col
     mapping or None
         The raw values of those that are there; None when this is not a plain data set, or it is not all at hand.
     """
-    if transfer_syntax_uid in _NOT_PLAIN:
-        return None
+    implicit = transfer_syntax_uid == _IMPLICIT
+    if transfer_syntax_uid in _NOT_PLAIN or (implicit and head[4:6].isalpha()):
+        return None  # the latter is explicit after all, by the first element, as pydicom judges it
     try:
-        return _walk(head, transfer_syntax_uid == _IMPLICIT, wanted)
+        return _walk(head, implicit, wanted)
     except (_Stuck, struct.error):
         return None
 
@@ -91,8 +68,10 @@ def _walk(head: bytes | bytearray, implicit: bool, wanted: Collection[int]) -> M
         if tag > last:
             return found
         before = tag
+        if tag in wanted and (vr not in _TEXT or length == _UNDEFINED):
+            raise _Stuck
         if length == _UNDEFINED:
-            place = _behind_sequence(head, place, implicit or vr == b"UN", 0)
+            place = _behind_sequence(head, place, vr, 0)
             continue
         if place + length > len(head):
             raise _Stuck
