@@ -15,8 +15,11 @@ _NOT_PLAIN = frozenset(
     {"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205", "1.2.840.10008.1.20"}
 )
 #: Value representations with a four-byte length behind two reserved bytes (PS3.5 Table 7.1-1), and those with two bytes (Table 7.1-2).
-_LONG = frozenset(vr.encode() for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT = frozenset(vr.encode() for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_LONG = frozenset(vr.encode() for vr in ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"])
+_SHORT = frozenset(
+    vr.encode()
+    for vr in ["AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"]
+)
 #: What the wanted elements are; another value representation in the place of one of these means something else.
 _TEXT = frozenset((b"", b"UI", b"CS", b"LO"))
 _UNDEFINED = 0xFFFFFFFF

@@ -1,25 +1,28 @@
 """The desk that every reception works with, on a ledger and a spool of the test's own."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from node.intake.presence import Presence
 from node.intake.receive import Desk
 from node.intake.recent import Recent
+from node.intake.room import Room
 from node.intake.scribe import Fact, Scribe
 from node.ledger.engine import Ledger
+from node.ledger.inquiry import Inquiry
 from node.spool.local import LocalSpool
 
 
 @contextmanager
 def open_desk(ledger: Ledger, root: Path, *, min_free_bytes: int = 0) -> Iterator[Desk]:
     """A desk whose scribe runs; at the end everything that was handed over is written."""
-    with LocalSpool(root, "listen") as spool:
+    with LocalSpool(root, "listen") as spool, closing(Inquiry(ledger)) as inquiry:
         scribe = Scribe(ledger)
         scribe.start()
+        room = Room(spool.free_bytes, min_free_bytes)
         try:
-            yield Desk(ledger=ledger, spool=spool, scribe=scribe, presence=Presence(), recent=Recent(), min_free_bytes=min_free_bytes)
+            yield Desk(inquiry=inquiry, spool=spool, scribe=scribe, presence=Presence(), recent=Recent(), room=room)
         finally:
             scribe.stop()
 

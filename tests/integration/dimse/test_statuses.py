@@ -16,13 +16,14 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
+from node.ledger import views
 from node.logs import configure_logs
 from tests.integration.dimse.station import Station, data_set_bytes, write_file
 from tests.peers import HOST, PostgreSQL, StoreScu, store_scu, wait_until
 from tests.unit.intake.arrivals import INSTANCE, encode, make_data_set, sent
 
 PRIVATE = "1.2.826.0.1.3680043.9.7433.1.999"
-CT = str(get_testdata_file("CT_small.dcm"))
+CT, MR = (str(get_testdata_file(name)) for name in ("CT_small.dcm", "MR_small.dcm"))
 #: When the other side closes first, pynetdicom 3.0.4 leaves its socket to be closed by the collector (transport.py, _shutdown_socket).
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*<socket.socket:pytest.PytestUnraisableExceptionWarning"),
@@ -79,8 +80,10 @@ def test_other_bytes_under_a_known_uid_are_refused_and_change_nothing(station, t
     assert statuses(station.send(first)) == [0]
     (held,) = station.held().values()
     assert station.bytes_of(held) == data_set_bytes(first)
-    (row,) = station.wait_for("instance.refused")
-    assert row.code == "CONFLICTING_DUPLICATE"
+    (refused,), (conflict,) = station.wait_for("instance.refused"), station.wait_for("instance.conflict")
+    assert refused.code == conflict.code == "CONFLICTING_DUPLICATE"
+    assert data_set_bytes(station.spool.path(conflict.detail["key"])) == data_set_bytes(other), "both are kept"
+    assert conflict.detail["key"].startswith("quarantine/")
 
 
 def test_the_same_bytes_in_another_transfer_syntax_are_other_bytes(station):
@@ -117,12 +120,11 @@ def test_a_sender_that_is_killed_in_the_middle_leaves_nothing(station, tmp_path)
     big = write_file(tmp_path, "big", make_data_set(PixelData=os.urandom(120_000_000)))
     for attempt in range(3):
         with StoreScu(HOST, station.port, [big], "STORESCU", "RADNODE", program="storescu") as sender:
-            station.wait_for("association.accepted", attempt + 1)
-            time.sleep(0.05 * (attempt + 1))
+            wait_until(station.in_incoming, seconds=10, sentence="nothing comes in", pause=0.001)
             os.kill(sender.process.pid, signal.SIGKILL)
         station.wait_for("association.lost", attempt + 1)
     assert station.held() == {}
-    assert list(station.spool.list()) == []
+    assert list(station.spool.list()) == station.in_incoming() == []
     assert station.presence.studies() == frozenset()
     assert store_scu(HOST, station.port, [CT]).statuses == [0]
 
@@ -140,30 +142,38 @@ def test_a_sender_that_does_not_wait_for_the_answer_leaves_no_orphan(station, tm
     assert station.listener._visits == {}
 
 
-def test_while_the_database_is_away_senders_hear_it_in_time(tmp_path):
+def test_while_the_database_is_away_what_cannot_be_looked_up_is_refused_in_time(tmp_path):
+    """What was answered before is not lost, what is known is welcome again, and all is taken when the database is back."""
     with PostgreSQL(durable=True) as server, Station(tmp_path / "node", url=server.create_database()) as station:
         assert store_scu(HOST, station.port, [CT]).statuses == [0]
         server.crash()
         before = time.monotonic()
-        sending = store_scu(HOST, station.port, [str(get_testdata_file("MR_small.dcm"))])
+        sending = store_scu(HOST, station.port, [MR])
         took = time.monotonic() - before
         assert sending.statuses == [0xA700]
         assert took < 20, "senders give up after 30 s"
+        assert store_scu(HOST, station.port, [CT]).statuses == [0], "these bytes are held, whatever the database says"
         server.start()
-        assert store_scu(HOST, station.port, [str(get_testdata_file("MR_small.dcm"))]).statuses == [0]
-        assert len(station.held()) == 2
+        assert store_scu(HOST, station.port, [MR]).statuses == [0]
+        assert {instance.modality for instance in station.held().values()} == {"CT", "MR"}
+        assert [row.code for row in station.wait_for("instance.refused")] == ["NOT_ENOUGH_DISK.database"]
+        station.check()
 
 
-def test_while_the_database_is_locked_senders_hear_it(station):
-    """Another process holds SQLite's write lock for longer than we have patience: nothing is lost, the sender comes again."""
+def test_while_the_database_is_locked_nobody_waits_and_nothing_is_lost(station):
+    """Another process holds SQLite's write lock: what comes is looked up and taken, and its row follows."""
     with sqlite3.connect(station.folder / "ledger.db", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with StoreScu(HOST, station.port, [CT]) as sender:
-            time.sleep(3)
-            assert sender.process.poll() is None
-            other.execute("ROLLBACK")
-            assert sender.wait().statuses == [0]
+        other.execute("BEGIN EXCLUSIVE")
+        before = time.monotonic()
+        assert store_scu(HOST, station.port, [CT, MR]).statuses == [0, 0]
+        assert time.monotonic() - before < 5
+        assert len(list(station.spool.list())) == 2
+        with station.ledger.reading() as tx:
+            assert views.all_rows(tx, "instance") == []
+        other.execute("ROLLBACK")
     other.close()
+    assert len(station.held()) == 2
+    assert station.names("instance") == ["instance.received"] * 2
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
