@@ -78,6 +78,7 @@ class LocalSpool:
         NotEnoughDisk
             If the bytes could not be made durable; nothing is left behind.
         """
+        self.path(key)  # a key that leads elsewhere is refused before anything is written
         incoming = self.open_incoming(b"")
         for part in parts:
             incoming.write(memoryview(part))

@@ -30,7 +30,7 @@ def everything(folder):
 
 
 def test_what_does_not_fit_is_refused_and_leaves_nothing(small_disk):
-    with LocalSpool(small_disk / "spool") as spool:
+    with LocalSpool(small_disk / "spool", "listen") as spool:
         with pytest.raises(NotEnoughDisk, match=r"No space left on device.*send again") as caught:
             spool.put_atomic("a/big", bytes(2 * SIZE))
         assert caught.value.status == 0xA700
@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(small_disk):
 
 
 def test_what_fits_is_still_taken_afterwards(small_disk):
-    with LocalSpool(small_disk / "spool") as spool:
+    with LocalSpool(small_disk / "spool", "listen") as spool:
         with pytest.raises(NotEnoughDisk):
             spool.put_atomic("big", bytes(SIZE // 2), bytes(SIZE))
         spool.put_atomic("small", b"x").settle()
@@ -47,7 +47,7 @@ def test_what_fits_is_still_taken_afterwards(small_disk):
 
 
 def test_filling_it_to_the_brim_keeps_every_file_that_was_answered_for(small_disk):
-    with LocalSpool(small_disk / "spool") as spool:
+    with LocalSpool(small_disk / "spool", "listen") as spool:
         kept = []
 
         def fill():
@@ -63,7 +63,7 @@ def test_filling_it_to_the_brim_keeps_every_file_that_was_answered_for(small_dis
 
 
 def test_a_full_disk_does_not_harm_the_file_that_is_there_already(small_disk):
-    with LocalSpool(small_disk / "spool") as spool:
+    with LocalSpool(small_disk / "spool", "listen") as spool:
         spool.put_atomic("a", b"held").settle()
         with pytest.raises(NotEnoughDisk):
             spool.put_atomic("a", bytes(2 * SIZE))

@@ -12,7 +12,7 @@ from node.spool.local import LocalSpool
 
 WRITER = Path(__file__).with_name("writer.py")
 #: What put_atomic does for the key "a/b" in an empty spool.
-STEPS = ["mkdir", "fsync", "fsync", "link", "replace", "fsync"]
+STEPS = ["rename", "link", "mkdir", "fsync", "link again", "fsync", "fsync"]
 
 
 class Writer:
@@ -53,7 +53,7 @@ def test_a_killed_process_is_cleared_up_after(root, known):
     asked = []
     with Writer(root, "instances/1.2/3.4.dcm", "x") as writer:
         writer.kill()
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         assert spool.recover(lambda key: asked.append(key) or known) == (0 if known else 1)
         assert list(spool.list()) == (["instances/1.2/3.4.dcm"] if known else [])
         assert spool.recover(lambda _: False) == 0
@@ -62,7 +62,7 @@ def test_a_killed_process_is_cleared_up_after(root, known):
 
 
 def test_a_living_process_is_never_touched(root):
-    with Writer(root, "a/b", "x") as writer, LocalSpool(root) as spool:
+    with Writer(root, "a/b", "x") as writer, LocalSpool(root, "listen") as spool:
         assert spool.recover(lambda _: False) == 0
         assert list(spool.list()) == ["a/b"]
         assert waiting(root) == ["a+b.part"]
@@ -73,7 +73,7 @@ def test_a_living_process_is_never_touched(root):
 
 
 def test_a_stopped_process_lives(root):
-    with Writer(root, "a", "x") as writer, LocalSpool(root) as spool:
+    with Writer(root, "a", "x") as writer, LocalSpool(root, "listen") as spool:
         writer.process.send_signal(signal.SIGSTOP)
         assert spool.recover(lambda _: False) == 0
         writer.process.send_signal(signal.SIGCONT)
@@ -84,7 +84,7 @@ def test_a_stopped_process_lives(root):
 def test_a_file_that_another_has_put_since_stays(root):
     with Writer(root, "a", "the first") as writer:
         writer.kill()
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         draft = spool.put_atomic("a", b"the second")
         assert spool.recover(lambda _: False) == 0
         assert spool.path("a").read_bytes() == b"the second"
@@ -93,7 +93,7 @@ def test_a_file_that_another_has_put_since_stays(root):
 
 
 def test_our_own_drafts_are_not_cleared(root):
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         draft = spool.put_atomic("a", b"x")
         assert spool.recover(lambda _: False) == 0
         draft.settle()
@@ -109,32 +109,32 @@ def test_a_process_that_left_in_order_leaves_nothing_to_do(root):
 
 
 def test_a_draft_that_was_neither_settled_nor_withdrawn_waits_for_the_next_start(root):
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         spool.put_atomic("kept", b"x")
         spool.put_atomic("lost", b"x")
     assert waiting(root) == ["kept.part", "lost.part"]
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         assert spool.recover(lambda key: key == "kept") == 1
         assert list(spool.list()) == ["kept"]
 
 
 def test_a_draft_without_its_file_is_cleared(root):
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         spool.put_atomic("a", b"x")
         spool.delete("a")
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         assert spool.recover(lambda _: False) == 0
     assert waiting(root) == []
 
 
 def test_when_the_ledger_does_not_answer_nothing_is_removed(root):
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         spool.put_atomic("a", b"x")
 
     def unreachable(key):
         raise ConnectionError
 
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         with pytest.raises(ConnectionError):
             spool.recover(unreachable)
         assert list(spool.list()) == ["a"]
@@ -148,8 +148,8 @@ def test_dying_at_any_step_leaves_the_whole_file_or_none(root, nth):
     done = subprocess.run(program, check=False, capture_output=True, text=True)
     survived = done.returncode == 0
     assert survived == (done.stdout == "answer\n") == (nth > len(STEPS)), done.stderr
-    with LocalSpool(root) as spool:
-        assert [spool.path(key).read_bytes() for key in spool.list()] == [b"whole"] * (nth > STEPS.index("replace") + 1)
+    with LocalSpool(root, "listen") as spool:
+        assert [spool.path(key).read_bytes() for key in spool.list()] == [b"whole"] * (nth > STEPS.index("link again") + 1)
         spool.recover(lambda _: False)
         assert list(spool.list()) == []
     assert waiting(root) == []
@@ -160,13 +160,13 @@ def test_processes_may_come_and_go_while_others_clear_up(root):
 
     def live(name):
         for turn in range(25):
-            with LocalSpool(root) as spool:
+            with LocalSpool(root, "listen") as spool:
                 spool.recover(lambda _: False)
                 spool.put_atomic(f"{name}/{turn}", b"x").settle()
         return name
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(live, "abcdef")) == list("abcdef")
-    with LocalSpool(root) as spool:
+    with LocalSpool(root, "listen") as spool:
         assert len(list(spool.list())) == 6 * 25
     assert waiting(root) == []

@@ -1,7 +1,7 @@
 """A process with a spool of its own, for the tests to stop, to kill and to listen to.
 
 hold: put KEY with TEXT, say "ready", and wait for "settle", "withdraw" or "close" on standard input.
-trace: put KEY with TEXT and write down the order of what made it durable.
+trace: put KEY with TEXT, twice, and write down the order of what made it durable.
 exit: put KEY with TEXT, and die at the Nth step that touches the disk.
 """
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from node.spool.local import LocalSpool
 
-STEPS = ("fsync", "link", "replace", "mkdir", "unlink")
+STEPS = ("fsync", "rename", "link", "replace", "mkdir", "unlink")
 
 
 def hold(root, key, text):
-    with LocalSpool(Path(root)) as spool:
+    with LocalSpool(Path(root), "listen") as spool:
         draft = spool.put_atomic(key, text.encode())
         print("ready", flush=True)
         for line in sys.stdin:
@@ -46,12 +46,13 @@ def trace(root, key, text):
         names = [file.suffix if "incoming" in file.parts else str(file.relative_to(root)) for file in files if file.is_relative_to(root)]
         print(step, *names, flush=True)
 
-    with LocalSpool(Path(root)) as spool:
+    with LocalSpool(Path(root), "listen") as spool:
         for step in STEPS:
             watch(step, report)
-        draft = spool.put_atomic(key, text.encode())
-        print("answer", flush=True)
-        draft.settle()
+        for _ in range(2):
+            draft = spool.put_atomic(key, text.encode())
+            print("answer", flush=True)
+            draft.settle()
         print("end", flush=True)
 
 
@@ -63,7 +64,7 @@ def die(root, key, text, nth):
         if left[0] == 0:
             os._exit(9)
 
-    with LocalSpool(Path(root)) as spool:
+    with LocalSpool(Path(root), "listen") as spool:
         for step in STEPS:
             watch(step, report)
         spool.put_atomic(key, text.encode())
