@@ -10,12 +10,11 @@ import hashlib
 from pathlib import Path
 
 import structlog
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from node.core.errors import RefusedByUs
 from node.core.study import Accepted, Arrival, Peer
-from node.intake.header import read_header
+from node.intake.header import UNREADABLE, read_header
 from node.intake.receive import describe
 from node.ledger import instances, spooled
 from node.ledger.audit import record
@@ -49,8 +48,11 @@ def _adopt(tx: Transaction, spool: LocalSpool, key: str, adopted: list[str]) -> 
     accepted = read_accepted(spool.path(key), key)
     if accepted is None:
         return False
-    instances.accept_all(tx, [accepted])
     instance = accepted.instance
+    if key != instance.key:
+        instances.record_conflict(tx, accepted, key)
+        return True
+    instances.accept_all(tx, [accepted])
     record(
         tx,
         "instance.adopted",
@@ -79,7 +81,8 @@ def read_accepted(path: Path, key: str) -> Accepted | None:
         )
         content = path.read_bytes()[132 + 12 + int(meta.FileMetaInformationGroupLength) :]
         header = read_header(arrival, content[:HEAD], lambda: content)
-    except (OSError, InvalidDicomError, EOFError, AttributeError, UnicodeDecodeError, RefusedByUs):
+    except (*UNREADABLE, RefusedByUs):
         return None
     instance = describe(header, arrival.transfer_syntax_uid, hashlib.sha256(content).hexdigest(), len(content))
-    return Accepted(instance=instance, arrival=arrival) if instance.key == key else None
+    is_whole = key in (instance.key, instances.quarantine_key(instance))
+    return Accepted(instance=instance, arrival=arrival) if is_whole else None

@@ -42,7 +42,7 @@ _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.
 _MOST_INFLATED = 1 << 26
 
 #: What pydicom and zlib raise at data that are cut short, damaged or made to harm; RuntimeError holds RecursionError, for endless nesting.
-_UNREADABLE = (
+UNREADABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -147,7 +147,7 @@ def _parse(arrival: Arrival, content: bytes) -> Header:
         if arrival.transfer_syntax_uid in _DEFLATED:
             arrival, content = replace(arrival, transfer_syntax_uid=str(ExplicitVRLittleEndian)), _inflate(content)
         data_set = dcmread(BytesIO(file_meta(arrival) + content), stop_before_pixels=True, specific_tags=list(_KEYWORDS))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise NotUnderstood(
             f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable"
         ) from error
@@ -178,7 +178,7 @@ def _text(data_set: Dataset, keyword: str) -> str:
     try:
         value = data_set.get(keyword)
         text = "" if value is None else str(value)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise NotUnderstood(f"{keyword} cannot be read ({type(error).__name__}).", reason="unreadable") from error
     return text.strip().strip("\0")
 

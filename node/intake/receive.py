@@ -154,8 +154,13 @@ class Reception:
         draft = self._desk.spool.publish(incoming, instance.key)
         self._incoming = None
         if not self._desk.recent.add(instance):
-            # Another association has brought other bytes under this UID while ours were on their way.
-            self._keep_as_evidence(accepted, draft)
+            # Another association has brought other bytes under this UID while ours were on their way. Ours must not stay where
+            # a crash would let them be taken for what was answered.
+            try:
+                evidence = self._desk.spool.put_atomic(instances.quarantine_key(instance), draft.waiting.read_bytes())
+            finally:
+                draft.withdraw()
+            self._keep_as_evidence(accepted, evidence)
             raise _conflict()
         self._hand_over(accepted, draft)
 
@@ -187,13 +192,9 @@ class Reception:
         raise _conflict()
 
     def _hand_over(self, accepted: Accepted, draft: Draft | None) -> None:
-        try:
-            self._desk.scribe.hand_over(Fact(accepted=accepted, written=draft.settle if draft else lambda: None))
-        except NotEnoughDisk:
-            self._desk.recent.forget(accepted.instance)
-            if draft:
-                draft.withdraw()
-            raise
+        # When the scribe takes no more, the file stays where it is: another association may have been answered for the same bytes
+        # meanwhile. The next start adopts it, or what is sent again finds it.
+        self._desk.scribe.hand_over(Fact(accepted=accepted, written=draft.settle if draft else lambda: None))
 
     def _keep_as_evidence(self, accepted: Accepted, draft: Draft) -> None:
         key = draft.final.relative_to(self._desk.spool.root).as_posix()

@@ -31,9 +31,3 @@ class Recent:
             if len(self._held) > self._most:
                 self._held.popitem(last=False)
             return before.is_same_as(instance)
-
-    def forget(self, instance: Instance) -> None:
-        """Take an instance back that was not accepted after all."""
-        with self._lock:
-            if self._held.get(instance.sop_instance_uid) is instance:
-                del self._held[instance.sop_instance_uid]
