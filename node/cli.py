@@ -195,6 +195,17 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
+def conformance() -> None:
+    """Print the DICOM conformance statement, made from the tables that the node runs by.
+
+    Example: `radnode conformance > docs/conformance.md`
+    """
+    from node.conformance import statement
+
+    typer.echo(statement(), nl=False)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="A folder of DICOM files; a chest phantom made by code when none is named.")] = None,
     out: Annotated[Path, typer.Option(help="Where the results are left.")] = Path("var/demo"),
