@@ -31,8 +31,7 @@ RadNode is **not a medical device**.
 - Called AE title: `node.ae_title` and `listen.called_ae`; any with `listen.any_called_ae`. Calling AE title: `listen.calling_ae`,
   anyone when it is empty.
 - Rejected associations: 1 (permanent), source 1, reason 3 or 7 for an AE title that is not recognised; 2 (transient), source 3,
-  reason 2 above
-  `listen.max_associations`. Each is in the audit log with its reason.
+  reason 2 above `listen.max_associations`. Each is in the audit log with its reason.
 - Maximum PDU that is taken: `listen.max_pdu`. Asynchronous operations are not negotiated. An association that is silent for
   `listen.idle_s` is aborted.
 - With `listen.unknown_storage` private and unknown abstract syntaxes are accepted for storage, and the first transfer syntax that
@@ -51,21 +50,19 @@ _CREATED = """
 
 | object | SOP class | character |
 | --- | --- | --- |
-| SEG | 1.2.840.10008.5.1.4.1.1.66.4 | BINARY, on the source's grid and Frame of Reference, empty frames left out, Explicit VR Little Endian |
+| SEG | 1.2.840.10008.5.1.4.1.1.66.4 | BINARY, on the source's grid and Frame of Reference, no empty frames, Explicit VR Little Endian |
 | SR | 1.2.840.10008.5.1.4.1.1.88.34 | Comprehensive 3D SR, TID 1500; for each finding TID 1411 and TID 1410, tracked as its segment |
 
 - Patient and study attributes are copied from the source and compared again before anything is sent. Series and instance UIDs are derived
   (2.25, UUID version 5) from the job, so that a retry sends the same objects.
 - Marked AI and UNVERIFIED: Series Description, Verification Flag UNVERIFIED, Preliminary Flag PRELIMINARY, Segment Algorithm Type
-  AUTOMATIC, Contributing
-  Equipment (109102, DCM, "Processing Equipment") with a Device UID derived from the model's digest, as IHE AI Results asks.
+  AUTOMATIC, Contributing Equipment (109102, DCM, "Processing Equipment") with a Device UID derived from the model's digest, as IHE AI Results asks.
 - Units are UCUM, codes SNOMED CT and DCM; 99RADNODE where neither has one.
 
 ## Deliveries
 
 C-STORE in one association for each destination, SEG before the SR that refers to it. Success and warnings (0xBxxx) count as
-stored; 0x0110, 0x0210, 0x0213
-and 0xA7xx, no answer and no association are tried again with growing delay; anything else is parked with its reason.
+stored; 0x0110, 0x0210, 0x0213 and 0xA7xx, no answer and no association are tried again with growing delay; anything else is parked with its reason.
 """
 
 
