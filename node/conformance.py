@@ -56,13 +56,15 @@ _CREATED = """
 - Patient and study attributes are copied from the source and compared again before anything is sent. Series and instance UIDs are derived
   (2.25, UUID version 5) from the job, so that a retry sends the same objects.
 - Marked AI and UNVERIFIED: Series Description, Verification Flag UNVERIFIED, Preliminary Flag PRELIMINARY, Segment Algorithm Type
-  AUTOMATIC, Contributing Equipment (109102, DCM, "Processing Equipment") with a Device UID derived from the model's digest, as IHE AI Results asks.
+  AUTOMATIC, Contributing Equipment (109102, DCM, "Processing Equipment") with a Device UID derived from the model's digest, as
+  IHE AI Results asks.
 - Units are UCUM, codes SNOMED CT and DCM; 99RADNODE where neither has one.
 
 ## Deliveries
 
 C-STORE in one association for each destination, SEG before the SR that refers to it. Success and warnings (0xBxxx) count as
-stored; 0x0110, 0x0210, 0x0213 and 0xA7xx, no answer and no association are tried again with growing delay; anything else is parked with its reason.
+stored; 0x0110, 0x0210, 0x0213 and 0xA7xx, no answer and no association are tried again with growing delay; anything else is
+parked with its reason.
 """
 
 
