@@ -197,6 +197,44 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
             raise typer.Exit(1)
 
 
+bench_app = typer.Typer(no_args_is_help=True, help="Measure the node beside its peers, in one run on this machine.")
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.command("ingest")
+def bench_ingest(
+    kind: Annotated[list[str], typer.Option(help="ct, mr or multi-frame; may be given several times.")] = ["ct", "mr", "multi-frame"],  # noqa: B006
+    associations: Annotated[list[int], typer.Option(help="How many at once; may be given several times.")] = [1, 4, 8],  # noqa: B006
+    receiver: Annotated[list[str] | None, typer.Option(help="Whom to compare; all by default.")] = None,
+    rounds: Annotated[int, typer.Option(help="How often each is run; they take turns.")] = 5,
+    folder: Annotated[Path, typer.Option(help="Scratch space, on the disk that is to be measured.")] = Path("var/bench"),
+    out: Annotated[Path | None, typer.Option(help="Where numbers and pictures are left.")] = None,
+) -> None:
+    """Receive series by RadNode, DCMTK's storescp, Orthanc and pynetdicom in turn, and print rates and ratios.
+
+    Example: `radnode bench ingest --kind ct --rounds 3 --out docs/benchmarks`
+    """
+    from node.bench.ingest import Plan, run, save
+    from node.bench.receivers import RECEIVERS
+
+    configure_logs("error", "console", "bench")
+    plan = Plan(kinds=kind, associations=associations, receivers=receiver or list(RECEIVERS), rounds=rounds, folder=folder.resolve())
+    found = run(plan, _console())
+    if out is not None:
+        save(found, out)
+
+
+@app.command()
+def conformance() -> None:
+    """Print the DICOM conformance statement, made from the tables that the node runs by.
+
+    Example: `radnode conformance > docs/conformance.md`
+    """
+    from node.conformance import statement
+
+    typer.echo(statement(), nl=False)
+
+
 @app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="A folder of DICOM files; a chest phantom made by code when none is named.")] = None,

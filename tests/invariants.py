@@ -21,7 +21,8 @@ IDENTITY = ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", 
 #: The state that an audit event leaves its work in.
 WORK_AFTER = {"queued": "queued", "claimed": "running", "finished": "done", "refused": "refused", "failed": "failed", "retried": "queued"}
 WORK_AFTER |= {"rescued": "queued", "replayed": "queued"}
-DELIVERY_AFTER = {"owed": "waiting", "started": "sending", "sent": "sent", "refused": "refused", "postponed": "waiting", "replayed": "waiting"}
+DELIVERY_AFTER = {"owed": "waiting", "started": "sending", "sent": "sent", "refused": "refused", "postponed": "waiting"}
+DELIVERY_AFTER |= {"replayed": "waiting"}
 
 
 class Archived:

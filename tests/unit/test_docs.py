@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from node.conformance import statement
 from node.core import errors
 from node.ledger import schema
 from node.show import STEPS
@@ -49,3 +50,13 @@ def test_every_event_that_the_code_records_has_words_for_people() -> None:
     recorded = set(re.findall(r'record\(\s*tx,\s*"([a-z]+\.[a-z_]+)"', sources))
     assert recorded
     assert recorded - set(STEPS) == set()
+
+
+def test_the_conformance_statement_is_what_the_node_runs_by() -> None:
+    assert (ROOT / "docs" / "conformance.md").read_text() == statement(), "radnode conformance > docs/conformance.md"
+
+
+def test_every_document_that_is_linked_exists() -> None:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name} links to {link}"

@@ -5,7 +5,20 @@ from dataclasses import replace
 import pytest
 
 from node.ledger import instances, spooled, studies
-from tests.integration.ledger.made import ARRIVAL, EVIDENCE, PEER, STUDY_UID, accept, accepted, complete, events, make_instance, row, rows, snapshot
+from tests.integration.ledger.made import (
+    ARRIVAL,
+    EVIDENCE,
+    PEER,
+    STUDY_UID,
+    accept,
+    accepted,
+    complete,
+    events,
+    make_instance,
+    row,
+    rows,
+    snapshot,
+)
 
 
 def test_what_was_accepted_is_held_with_its_identity(ledger):

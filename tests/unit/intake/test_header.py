@@ -220,7 +220,14 @@ def test_no_mutation_breaks_the_reader(seed, data):
         content[at : at + data.draw(st.integers(0, 8))] = patch
     cut = data.draw(st.integers(0, len(content)))
     content = content[:cut] if data.draw(st.booleans()) else content
-    outcome(sent(bytes(content), syntax=seed.arrival.transfer_syntax_uid, sop_class=seed.arrival.sop_class_uid, instance=seed.arrival.sop_instance_uid))
+    outcome(
+        sent(
+            bytes(content),
+            syntax=seed.arrival.transfer_syntax_uid,
+            sop_class=seed.arrival.sop_class_uid,
+            instance=seed.arrival.sop_instance_uid,
+        )
+    )
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,203 @@
+"""What a listener answered Success for and could not write into the ledger any more is written by the next one."""
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+
+from node.intake.adopt import adopt_all, read_accepted
+from node.intake.header import file_meta
+from node.intake.receive import describe
+from node.ledger import audit, schema, spooled, views
+from node.ledger.engine import Ledger
+from node.ledger.migrate import migrating
+from node.spool.local import LocalSpool
+from pipelines.phantom import write_datasets
+from tests import invariants
+from tests.integration.intake.assembly import chest
+from tests.nodes import Node
+from tests.peers import HOST, find_tool, store_scu, wait_until
+from tests.unit.intake.arrivals import PEER, encode, header_of, make_data_set, sent
+
+
+@pytest.fixture
+def ledger(tmp_path, database):
+    with migrating(database):
+        pass
+    with closing(Ledger(database, actor="test")) as ledger:
+        yield ledger
+        with ledger.reading() as tx:
+            assert list(audit.broken_rows(tx)) == []
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "spool"
+
+
+def published(root, found, *, kept=None, key=None):
+    """What a listener leaves that dies behind the answer; ``kept`` bytes of the file, all by default."""
+
+    header = header_of(found)
+    instance = describe(header, found.arrival.transfer_syntax_uid, hashlib.sha256(found.data_set).hexdigest(), len(found.data_set))
+    content = file_meta(found.arrival) + found.data_set
+    with LocalSpool(root, "listen") as spool:
+        spool.put_atomic(key(instance) if key else instance.key, content[:kept])
+    return instance
+
+
+def adopt(ledger, root):
+    with LocalSpool(root, "listen") as spool:
+        adopted = adopt_all(ledger, spool)
+        with ledger.reading() as tx:
+            assert set(spool.list()) == spooled.known_keys(tx)
+    assert [path for path in (root / "incoming").iterdir() if path.is_dir()] == []
+    return adopted
+
+
+def rows(ledger, table="instance"):
+    with ledger.reading() as tx:
+        return views.all_rows(tx, table)
+
+
+def events(ledger):
+    with ledger.reading() as tx:
+        return [row.event for row in views.since(tx, 0)]
+
+
+def test_the_file_alone_tells_everything(ledger, root):
+    found = sent(encode(make_data_set()), association="3b1c6f0a-0000-4000-8000-000000000001")
+    instance = published(root, found)
+    assert adopt(ledger, root) == 1
+    (row,) = rows(ledger)
+    assert {name: row[name] for name in type(instance).__dataclass_fields__} == {
+        name: getattr(instance, name) for name in type(instance).__dataclass_fields__
+    }
+    assert (row["calling_ae"], row["association_id"]) == (PEER.calling_ae, found.arrival.association_id)
+    assert events(ledger) == ["instance.received", "study.opened", "instance.adopted"]
+    assert adopt(ledger, root) == 0, "once is enough"
+
+
+def test_what_is_written_already_is_not_adopted_again(ledger, root):
+    published(root, sent(encode(make_data_set())))
+    adopt(ledger, root)
+    published(root, sent(encode(make_data_set())))
+    assert adopt(ledger, root) == 0
+    assert events(ledger).count("instance.received") == 1
+
+
+def test_the_same_bytes_left_behind_twice_are_adopted_once(ledger, root):
+    for association in ("A1", "A2"):
+        published(root, sent(encode(make_data_set()), association=association))
+    assert adopt(ledger, root) == 1
+    assert len(rows(ledger)) == 1
+
+
+def test_a_conflict_that_was_left_behind_is_kept_as_evidence(ledger, root):
+    published(root, sent(encode(make_data_set(PatientID="P1"))))
+    adopt(ledger, root)
+    other = published(
+        root, sent(encode(make_data_set(PatientID="P2"))), key=lambda instance: f"quarantine/{instance.key.removeprefix('instances/')}"
+    )
+    assert adopt(ledger, root) == 0
+    assert events(ledger)[-1] == "instance.conflict"
+    assert [row["patient_id"] for row in rows(ledger)] == ["P1"]
+    assert other.key not in {row["key"] for row in rows(ledger)}
+
+
+@pytest.mark.parametrize("kept", [0, 1, 127, 132, 140, 200, 400, -1])
+def test_a_file_that_is_not_whole_is_taken_away(ledger, root, kept):
+    """After a power failure a name may be there without all of its bytes; its sender was not answered."""
+    published(root, sent(encode(make_data_set())), kept=kept)
+    assert adopt(ledger, root) == 0
+    assert rows(ledger) == []
+    with LocalSpool(root, "listen") as spool:
+        assert list(spool.list()) == []
+
+
+def test_zeros_in_the_place_of_bytes_are_taken_away(ledger, root):
+    instance = published(root, sent(encode(make_data_set())))
+    path = root / instance.key
+    path.write_bytes(bytes(path.stat().st_size))
+    assert adopt(ledger, root) == 0
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_no_damage_is_taken_for_what_was_answered(tmp_path_factory, data):
+    found = sent(encode(make_data_set()))
+    content = bytearray(file_meta(found.arrival) + found.data_set)
+    whole, key = bytes(content), "instances/1/2.dcm"
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(100, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
+    content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    path = tmp_path_factory.getbasetemp() / "damaged.dcm"
+    path.write_bytes(content)
+    assert read_accepted(path, key) is None or bytes(content) == whole
+
+
+def test_the_file_meta_information_is_valid_and_says_who_sent_it(tmp_path):
+
+    found = sent(encode(make_data_set()), association="3b1c6f0a-0000-4000-8000-000000000001")
+    path = tmp_path / "instance.dcm"
+    path.write_bytes(file_meta(found.arrival) + found.data_set)
+    meta = dcmread(path).file_meta
+    assert meta.FileMetaInformationGroupLength == len(file_meta(found.arrival)) - 144
+    assert (meta.SourceApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == (PEER.calling_ae, PEER.called_ae)
+    assert (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) == (found.arrival.sop_class_uid, found.arrival.sop_instance_uid)
+    assert meta.PrivateInformation.rstrip(b"\0").decode() == f"{found.arrival.association_id} {PEER.address}"
+    storescu = find_tool("storescu")
+    assert subprocess.run([storescu.replace("storescu", "dcmftest"), path], capture_output=True, check=False).returncode == 0
+    dump = subprocess.run([storescu.replace("storescu", "dcmdump"), path], capture_output=True, check=False)
+    assert dump.returncode == 0
+    assert dump.stderr == b""
+
+
+def left_behind(node, files):
+    """Answer Success for files while the ledger is locked, and die: what was acknowledged."""
+    with node.role("listen") as listener:
+        with closing(sqlite3.connect(node.config.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            sending = store_scu(HOST, node.port, files, called="RADNODE")
+            assert listener.process is not None
+            os.kill(listener.process.pid, signal.SIGKILL)
+            listener.kill()
+            other.execute("ROLLBACK")
+    assert set(sending.statuses) == {0}
+    return sending.acknowledged
+
+
+def test_a_listener_that_is_killed_before_its_rows_are_written_loses_none_of_them(tmp_path):
+    node = Node(tmp_path / "node", [], quiet_s=60)
+    files = write_datasets(chest(8), tmp_path / "study")
+    with node.role("listen"):
+        pass  # makes the tables
+    acknowledged = left_behind(node, files)
+    assert len(acknowledged) == 8
+    assert node.rows("instance") == []
+    (torn, *_) = sorted((node.config.node.data / "spool" / "instances").rglob("*.dcm"))
+    os.truncate(torn, torn.stat().st_size - 100)  # as if the power had failed before it was answered
+    with node.role("listen"):
+        adopted = node.wait_for("instance.adopted", count=7)
+        assert adopted.event == "instance.adopted"
+        assert [row.event for row in node.events()].count("instance.adopted") == 7
+        assert not torn.exists()
+        kept = {row["sop_instance_uid"] for row in node.rows("instance")}
+        assert kept < acknowledged
+        assert node.rows("study")[0]["instances"] == 7
+        invariants.i1_every_acknowledged_instance_is_on_disk(node, kept)
+        invariants.i7_no_orphan_files(node)
+        assert set(store_scu(HOST, node.port, files, called="RADNODE").statuses) == {0}
+        wait_until(lambda: len(node.rows("instance")) == 8, seconds=10, sentence="the torn one is not taken again")
+    invariants.i5_every_state_is_explained_by_the_audit_log(node)
+    with node.ledger() as ledger, ledger.reading() as tx:
+        assert tx.execute(schema.instance.select()).all()
