@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -130,10 +129,9 @@ def running(name: str, folder: Path) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "TCP_NODELAY": "1"}
     try:
         process = subprocess.Popen(
-            RECEIVERS[name](folder, port), cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["env", "TCP_NODELAY=1", *RECEIVERS[name](folder, port)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
     except FileNotFoundError as error:
         raise PeerUnavailable(f"{name} is not installed ({error.filename}).", reason="missing") from error

@@ -16,6 +16,7 @@ BOUNDARIES = {  # the process boundaries: one broad except each, which turns wha
     "node/work/loop.py": 1,
     "node/deliver/courier.py": 1,
     "node/intake/assemble.py": 1,
+    "node/intake/scribe.py": 1,
     "node/supervisor.py": 1,
 }
 READS_ENVIRONMENT = {"node/__main__.py", "node/cli.py", "node/config.py", "pipelines/__main__.py"}
