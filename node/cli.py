@@ -184,6 +184,38 @@ def replay(
         console.print(f"{work_id} is queued again; radnode history shows how it goes.")
 
 
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="A folder or a ZIP archive of DICOM files.")], config: ConfigOption = DEFAULT_CONFIG
+) -> None:
+    """Take files in as if they had been sent. Ends 1 when one that is DICOM was refused.
+
+    Example: `radnode ingest path/to/study.zip`
+    """
+    from node.app.ingest import ingest as take_in
+
+    with _console_of(config) as (settings, console):
+        if not take_in(settings, source, console):
+            raise typer.Exit(1)
+
+
+@app.command()
+def complete(
+    study_instance_uid: Annotated[str, typer.Argument(help="Of a study that is still open.")], config: ConfigOption = DEFAULT_CONFIG
+) -> None:
+    """Judge a study complete now, without waiting for quiet time. Ends 1 when it is not open.
+
+    Example: `radnode complete 1.2.826.0.1.3680043.8.498.1`
+    """
+    from node.app.complete import complete as judge
+
+    with _console_of(config) as (settings, console):
+        if not judge(settings, study_instance_uid, getpass.getuser()):
+            console.print(f"{study_instance_uid} is not open; radnode history tells what became of it.")
+            raise typer.Exit(1)
+        console.print(f"{study_instance_uid} is complete.")
+
+
 @app.command("verify-audit")
 def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Walk the audit log's hash chain. Ends 0 when it is whole, 1 when a row was changed, removed or put in.

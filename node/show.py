@@ -122,7 +122,8 @@ def _say(event: str, detail: Mapping[str, Any], row: views.AuditRow) -> str:
 
 
 def _say_completed(detail: Mapping[str, Any], row: views.AuditRow) -> str:
-    return f"revision {row.revision}: {detail['instances']} instances in {detail['series']} series, quiet for {detail['quiet_s']:g} s"
+    why = f"quiet for {detail['quiet_s']:g} s" if detail["rule"] == "quiet" else detail["rule"]
+    return f"revision {row.revision}: {detail['instances']} instances in {detail['series']} series, {why}"
 
 
 def _say_not_applicable(detail: Mapping[str, Any], _row: views.AuditRow) -> str:

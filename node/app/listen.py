@@ -7,17 +7,13 @@ import sys
 import threading
 from contextlib import ExitStack
 
+from node.app.desk import open_desk
 from node.app.role import DRAIN_S, Role, read_catalog
 from node.config import Config
 from node.dimse.scp import Door, Listener
-from node.intake.adopt import adopt_all
 from node.intake.assemble import Assembler
 from node.intake.presence import Presence
-from node.intake.receive import Desk, Receiver
-from node.intake.recent import Recent
-from node.intake.room import Room
-from node.intake.scribe import Scribe
-from node.ledger.inquiry import Inquiry
+from node.intake.receive import Receiver
 
 
 def run(config: Config, stop: threading.Event, port: socket.socket | None = None) -> None:
@@ -27,37 +23,30 @@ def run(config: Config, stop: threading.Event, port: socket.socket | None = None
     sys.setswitchinterval(0.0001)
     with ExitStack() as stack:
         role, presence = Role(config, "listen", stack), Presence()
-        adopt_all(role.ledger, role.spool)
-        scribe = Scribe(role.ledger)
-        scribe.start()
-        stack.callback(scribe.stop)
-        inquiry = Inquiry(role.ledger)
-        stack.callback(inquiry.close)
-        desk = Desk(
-            inquiry=inquiry,
-            spool=role.spool,
-            scribe=scribe,
-            presence=presence,
-            recent=Recent(),
-            room=Room(role.spool.free_bytes, config.listen.min_free_bytes),
-        )
-        assembler = Assembler(
-            role.ledger,
-            role.spool,
-            presence,
-            read_catalog(config),
-            role.engine.dispatch,
-            node_ae=config.node.ae_title,
-            enabled=config.pipelines.enabled,
-            quiet_s=config.assemble.quiet_s,
-            reprocess=config.assemble.late == "reprocess",
-        )
+        desk = stack.enter_context(open_desk(role, presence))
+        assembler = assembler_of(role, presence)
         listener = Listener(_door(config), Receiver(desk), port)
         listener.start()
         stack.callback(listener.stop)
         assembler.run(stop, config.assemble.sweep_s)
         _drain(listener)
         assembler.sweep()
+
+
+def assembler_of(role: Role, presence: Presence) -> Assembler:
+    """The assembler that a configuration asks for."""
+    config = role.config
+    return Assembler(
+        role.ledger,
+        role.spool,
+        presence,
+        read_catalog(config),
+        role.engine.dispatch,
+        node_ae=config.node.ae_title,
+        enabled=config.pipelines.enabled,
+        quiet_s=config.assemble.quiet_s,
+        reprocess=config.assemble.late == "reprocess",
+    )
 
 
 def _door(config: Config) -> Door:

@@ -77,16 +77,22 @@ def stop_without(parent: int, stop: threading.Event) -> None:
 
 
 class Role:
-    """What every role has: the ledger, the spool, the engine's front door."""
+    """What every role has: the ledger, the spool, the engine's front door.
 
-    def __init__(self, config: Config, name: str, stack: ExitStack) -> None:
+    Parameters
+    ----------
+    owner : str, optional
+        Whose place in the spool's journal it takes; what it leaves there in a crash is recovered by the next of that owner.
+    """
+
+    def __init__(self, config: Config, name: str, stack: ExitStack, *, owner: str = "") -> None:
         migrate(config)
         self.config = config
         self.identity = new_identity()
         self.ledger = Ledger(config.database_url, actor=f"{name}@{self.identity}")
         stack.callback(self.ledger.close)
         self.engine = stack.enter_context(Engine(config.database_url))
-        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool", name))
+        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool", owner or name))
 
 
 def policy_of(section: RetrySection) -> RetryPolicy:

@@ -166,14 +166,16 @@ class FastPath:
         return (request, context_id, 4 + pdv_length, pdu_length) if request else None
 
     def _peek(self, least: int) -> bytes | None:
-        """The next bytes, at least so many, left where they are; None when they do not come in time."""
+        """The next bytes, at least so many, left where they are; None when the connection is closed instead."""
         deadline = time.monotonic() + self._limits.silence_s
         while True:
             seen = self._socket.recv(max(least, _PEEK), socket.MSG_PEEK)
             if len(seen) >= least:
                 return seen
-            if not seen or time.monotonic() > deadline:
+            if not seen:
                 return None
+            if time.monotonic() > deadline:
+                raise Lost("the rest of a request did not come in time")
             time.sleep(0.001)  # the rest of a few bytes; the kernel would say at once that there is something to read
 
     def _take(self, request: StoreRequest, context_id: int, command_length: int, pdu_length: int) -> None:
@@ -203,26 +205,27 @@ class FastPath:
             total += length
             if total > self._limits.largest:
                 raise Lost("the data set is larger than is allowed")
-            held = self._fill(reception, held, length)
-            self._check_pace(began, total)
+            self._check_pace(began, total - length)
+            while length:
+                held, count = self._fill(reception, held, length)
+                length -= count
+                self._check_pace(began, total - length)
         if left_in_pdu:
             raise Lost("a PDU goes on behind the end of its message")
         reception.write(self._buffer[:held])
 
-    def _fill(self, reception: Reception, held: int, length: int) -> int:
-        """Take one fragment behind what the buffer holds, and hand the buffer on whenever it is full; return what it holds then.
+    def _fill(self, reception: Reception, held: int, length: int) -> tuple[int, int]:
+        """Take of one fragment what fits behind what the buffer holds; return what it holds then, and how much came.
 
         Few large pieces instead of many small ones: each costs the interpreter's lock several times.
         """
-        while length:
-            if held == _BUFFER:
-                reception.write(self._buffer)
-                held = 0
-            count = self._socket.recv_into(self._buffer[held:], min(length, _BUFFER - held), socket.MSG_WAITALL)
-            if not count:
-                raise Lost("the connection was closed in mid-message")
-            held, length = held + count, length - count
-        return held
+        if held == _BUFFER:
+            reception.write(self._buffer)
+            held = 0
+        count = self._socket.recv_into(self._buffer[held:], min(length, _BUFFER - held), socket.MSG_WAITALL)
+        if not count:
+            raise Lost("the connection was closed in mid-message")
+        return held + count, count
 
     def _next_header(self, left_in_pdu: int) -> tuple[bytes, int]:
         """The next PDV's header, with that of a new PDU before it where the last one is used up; and what is left in the PDU."""

@@ -20,6 +20,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.core.errors import StorageError
@@ -223,6 +224,7 @@ class Listener:
         return "too many associations"
 
     def _on_established(self, event: evt.Event) -> None:
+        _abort_what_cannot_be_read(event.assoc)
         visit = self._visits.get(event.assoc)
         if visit is not None and self._door.fast:
             limits = Limits(silence_s=self._door.idle_s, slowest=self._door.slowest, largest=self._door.largest)
@@ -277,6 +279,20 @@ class Listener:
             note()
         except StorageError as error:
             log.warning("association.not_recorded", code=error.full_code, sentence=error.sentence)
+
+
+def _abort_what_cannot_be_read(association: Association) -> None:
+    """Have a command set that pynetdicom 3.0.4 cannot decode end the association; by itself it ends pynetdicom's thread, and nothing else."""
+    receive = association.dimse.receive_primitive
+
+    def receive_or_abort(primitive: P_DATA) -> None:
+        try:
+            receive(primitive)
+        except Exception as error:  # the boundary: anything can be in there
+            log.warning("association.garbled", error=type(error).__name__)
+            association.dul.event_queue.put("Evt19")  # invalid PDU (PS3.8 section 9.2.2)
+
+    association.dimse.receive_primitive = receive_or_abort  # type: ignore[method-assign]
 
 
 def _connection(association: Association) -> socket.socket | None:

@@ -72,20 +72,26 @@ class Assembler:
             candidates = studies.quiet(tx, self._quiet_s)
         return sum(self._complete(study) for study in candidates)
 
+    def force(self, study_instance_uid: str, who: str) -> bool:
+        """Complete one study now, because an operator asked; False when it is not open, or something came at this very moment."""
+        with self._ledger.reading() as tx:
+            study = studies.find_open(tx, study_instance_uid)
+        return study is not None and self._complete(study, rule=f"operator {who}")
+
     def _hold_open(self) -> None:
         held = self._presence.studies()
         if held:
             with self._ledger.beating() as tx:
                 studies.hold_open(tx, held)
 
-    def _complete(self, study: Study) -> bool:
+    def _complete(self, study: Study, rule: str = "quiet") -> bool:
         with self._ledger.reading() as tx:
             held = instances.of_study(tx, study.study_instance_uid, study.revision)
         evidence = Evidence(
-            rule="quiet",
+            rule=rule,
             instances=len(held),
             series=len({instance.series_instance_uid for instance in held}),
-            quiet_s=self._quiet_s,
+            quiet_s=self._quiet_s if rule == "quiet" else 0.0,
             open_associations=0,
         )
         routing = self._route(study, held)

@@ -51,6 +51,13 @@ def quiet(tx: Transaction, quiet_s: float, *, most: int = 20) -> list[Study]:
     return [Study(**row) for row in rows]
 
 
+def find_open(tx: Transaction, study_instance_uid: str) -> Study | None:
+    """The revision of a study that is open, if there is one."""
+    mine = (schema.study.c.study_instance_uid == study_instance_uid) & (schema.study.c.state == "open")
+    row = tx.execute(sa.select(*(schema.study.c[name] for name in _STUDY_FIELDS)).where(mine)).mappings().one_or_none()
+    return Study(**row) if row else None
+
+
 def complete(tx: Transaction, study: Study, evidence: Evidence) -> datetime | None:
     """Judge ``study`` complete, unless something came since it was looked at.
 
