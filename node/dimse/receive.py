@@ -56,6 +56,13 @@ class Lost(Exception):
     """The peer broke the rules or the connection in mid-message."""
 
 
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Wait a moment, for the rest of a few bytes; True when it cannot come, although something is still there to be read."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a sender may do.
@@ -174,9 +181,8 @@ class FastPath:
                 return seen
             if not seen:
                 return None
-            if time.monotonic() > deadline:
-                raise Lost("the rest of a request did not come in time")
-            time.sleep(0.001)  # the rest of a few bytes; the kernel would say at once that there is something to read
+            if time.monotonic() > deadline or _has_hung_up(self._socket):
+                raise Lost("the rest of a request did not come")
 
     def _take(self, request: StoreRequest, context_id: int, command_length: int, pdu_length: int) -> None:
         """Receive one message, whose command lies at the front of the socket, and answer it."""
