@@ -13,6 +13,7 @@ STAMP := $(VENV)/.installed
 
 # One line per peer of the tests: Debian package, then a file or program that shows that it is there.
 PEERS := dcmtk:storescp \
+         openssl:openssl \
          orthanc:Orthanc \
          orthanc-dicomweb:/usr/share/orthanc/plugins/libOrthancDicomWeb.so \
          dicom3tools:dciodvfy \

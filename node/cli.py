@@ -229,7 +229,9 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
             raise typer.Exit(1)
 
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measure the node beside its peers, in one run on this machine.")
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measure the node beside its peers, in one run on this machine.\n\nExample: `radnode bench ingest --kind ct`"
+)
 app.add_typer(bench_app, name="bench")
 
 

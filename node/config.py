@@ -9,8 +9,9 @@ import difflib
 import os
 import re
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -93,6 +94,30 @@ class LogSection(Section):
     format: Literal["console", "json"] = "console"
 
 
+class ServerTlsSection(Section):
+    """How the listener secures its connections (PS3.15 Annex B, BCP 195)."""
+
+    certificate: Path
+    key: Path
+    authority: Path | None = None
+    names: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_need_an_authority(self) -> ServerTlsSection:
+        if self.names and self.authority is None:
+            raise ValueError("names are those of client certificates; give the authority that they must come from")
+        return self
+
+
+class ClientTlsSection(Section):
+    """How we secure our connection to a destination."""
+
+    authority: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    check_name: bool = True
+
+
 class ListenSection(Section):
     """The socket that senders reach."""
 
@@ -101,8 +126,10 @@ class ListenSection(Section):
     called_ae: tuple[AETitle, ...] = ()
     any_called_ae: bool = False
     calling_ae: tuple[AETitle, ...] = ()
+    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
     unknown_storage: bool = True
     max_associations: Annotated[int, Field(ge=1)] = 64
+    max_per_peer: Annotated[int, Field(ge=1)] = 64
     max_pdu: Annotated[int, Field(ge=4096, le=1_048_576)] = 131072
     idle_s: Seconds = 60.0
     slowest_bytes_per_s: Annotated[int, Field(ge=0)] = 1000
@@ -110,6 +137,7 @@ class ListenSection(Section):
     min_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     fast: bool = True
     processes: Annotated[int, Field(ge=0, le=64)] = 0
+    tls: ServerTlsSection | None = None
 
 
 class AssembleSection(Section):
@@ -161,6 +189,7 @@ class DestinationSection(Section):
     ae_title: AETitle
     host: Annotated[str, Field(min_length=1)]
     port: Port
+    tls: ClientTlsSection | None = None
 
 
 class Config(Section):
@@ -223,7 +252,16 @@ def _anchor(config: Config, folder: Path) -> Config:
     node = config.node.model_copy(update={"data": folder / config.node.data})
     found = config.pipelines
     pipelines = found.model_copy(update={"folder": folder / found.folder, "models": folder / found.models})
-    return config.model_copy(update={"node": node, "pipelines": pipelines})
+    listen = config.listen.model_copy(update={"tls": _anchor_files(config.listen.tls, folder)})
+    destinations = tuple(one.model_copy(update={"tls": _anchor_files(one.tls, folder)}) for one in config.destination)
+    return config.model_copy(update={"node": node, "pipelines": pipelines, "listen": listen, "destination": destinations})
+
+
+def _anchor_files(section: ServerTlsSection | ClientTlsSection | None, folder: Path) -> ServerTlsSection | ClientTlsSection | None:
+    if section is None:
+        return None
+    files = {name: getattr(section, name) for name in ("certificate", "key", "authority")}
+    return section.model_copy(update={name: folder / path for name, path in files.items() if path is not None})
 
 
 def _explain(fault: Any) -> str:
@@ -241,6 +279,12 @@ def _known_keys(table: tuple[int | str, ...]) -> list[str]:
     for step in table:
         if isinstance(step, int):
             continue
-        annotation = model.model_fields[step].annotation
-        model = DestinationSection if step == "destination" else annotation  # type: ignore[assignment]
+        model = _model_in(model.model_fields[step].annotation)
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel]:
+    """The model that an annotation is, or holds: ``Section``, ``Section | None``, ``tuple[Section, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(argument for argument in get_args(annotation) if isinstance(argument, type) and issubclass(argument, BaseModel))

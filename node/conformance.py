@@ -24,16 +24,24 @@ RadNode is **not a medical device**.
 | --- | --- | --- |
 | Verification | yes (`radnode check --peers`) | yes |
 | Storage | yes: Segmentation, Comprehensive 3D SR | yes: every class below |
-| Storage Commitment, MPPS, Query/Retrieve, DICOMweb, TLS | not yet | not yet |
+| Storage Commitment, MPPS, Query/Retrieve, DICOMweb | not yet | not yet |
+
+Files come in through `radnode ingest` as if they had been sent.
+
+## Security
+
+- TLS by the BCP 195 profiles of PS3.15 Annex B: 1.2 or newer, authenticated ciphers with forward secrecy. `[listen.tls]` for
+  senders, mutual with an authority; `[destination.tls]` for destinations.
 
 ## Association policy
 
-- Called AE title: `node.ae_title` and `listen.called_ae`; any with `listen.any_called_ae`. Calling AE title: `listen.calling_ae`,
-  anyone when it is empty.
-- Rejected associations: 1 (permanent), source 1, reason 3 or 7 for an AE title that is not recognised; 2 (transient), source 3,
-  reason 2 above `listen.max_associations`. Each is in the audit log with its reason.
+- Called AE title: `node.ae_title` and `listen.called_ae`; any with `listen.any_called_ae`. Who may call: `listen.calling_ae`,
+  `listen.addresses`, `listen.tls.names`; anyone where they are empty.
+- Rejected associations: 1 (permanent), source 1, reason 7 or 3 for an AE title that is not recognised, 1 for an address or a client
+  certificate; 2 (transient), source 3, reason 2 above `listen.max_associations` or `listen.max_per_peer`. Each is in the audit log
+  with its reason in words.
 - Maximum PDU that is taken: `listen.max_pdu`. Asynchronous operations are not negotiated. An association that is silent for
-  `listen.idle_s` is aborted.
+  `listen.idle_s` is aborted, and so is one that is slower than `listen.slowest_bytes_per_s` within a message.
 - With `listen.unknown_storage` private and unknown abstract syntaxes are accepted for storage, and the first transfer syntax that
   is proposed.
 - Data sets are kept as they came, byte for byte; nothing is coerced, decoded or converted.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.app.deliver import caller_of
+from node.app.deliver import caller_of, tls_of
 from node.app.role import destinations_of, read_catalog
 from node.config import Config
 from node.core.errors import CodedError
@@ -190,7 +190,7 @@ def print_check(config: Config, console: Console, *, peers: bool) -> bool:
             console.print(Text(f"pipeline {name}: available, model {model.name} {model.version} ({model.digest[:12]})", style="green"))
     for destination in destinations_of(config).values() if peers else ():
         try:
-            scu.verify(caller_of(config), destination)
+            scu.verify(caller_of(config), destination, tls_of(config).get(destination.name))
             console.print(Text(f"destination {destination.name}: answered the C-ECHO", style="green"))
         except CodedError as error:
             faults.append(f"destination {destination.name}: {error}")

@@ -34,6 +34,7 @@ import pytest
 
 HOST = "127.0.0.1"
 PACKAGES = {  # program -> Debian package
+    "openssl": "openssl",
     "storescp": "dcmtk",
     "storescu": "dcmtk",
     "dcmsend": "dcmtk",

@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from node.app.desk import open_desk
 from node.app.role import DRAIN_S, Role, read_catalog
 from node.config import Config
-from node.dimse.scp import Door, Listener
+from node.dimse.door import Door
+from node.dimse.scp import Listener
+from node.dimse.tls import server_context
 from node.intake.assemble import Assembler
 from node.intake.presence import Presence
 from node.intake.receive import Receiver
@@ -51,19 +53,24 @@ def assembler_of(role: Role, presence: Presence) -> Assembler:
 
 def _door(config: Config) -> Door:
     section = config.listen
+    secured = section.tls
     return Door(
         host=section.host,
         port=section.port,
         ae_title=config.node.ae_title,
         called_ae=config.called_ae_titles,
         calling_ae=frozenset(section.calling_ae),
+        addresses=section.addresses,
+        certificate_names=frozenset(secured.names if secured else ()),
         unknown_storage=section.unknown_storage,
         max_associations=section.max_associations,
+        max_per_peer=section.max_per_peer,
         max_pdu=section.max_pdu,
         idle_s=section.idle_s,
         slowest=section.slowest_bytes_per_s,
         largest=section.max_instance_bytes,
         fast=section.fast,
+        tls=server_context(secured.certificate, secured.key, secured.authority) if secured else None,
     )
 
 

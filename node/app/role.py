@@ -54,7 +54,7 @@ def read_catalog(config: Config) -> Catalog:
 
 def destinations_of(config: Config) -> dict[str, Destination]:
     """The configured destinations, by name."""
-    return {found.name: Destination(**found.model_dump()) for found in config.destination}
+    return {found.name: Destination(**found.model_dump(exclude={"tls"})) for found in config.destination}
 
 
 def stop_on_signals() -> threading.Event:

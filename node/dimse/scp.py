@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 import socket
+import ssl
+import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,8 +30,10 @@ from node.core.errors import StorageError
 from node.core.study import Arrival, Peer
 from node.dimse.command import StoreRequest
 from node.dimse.contexts import support_storage
+from node.dimse.door import Door, judge
 from node.dimse.receive import FastPath, Limits, Reception
 from node.dimse.status import PROCESSING_FAILURE
+from node.dimse.tls import names_of
 
 log = structlog.get_logger(__name__)
 
@@ -47,24 +52,6 @@ class Station(Protocol):
 
     def close(self, association_id: str, peer: Peer, how: str, instances: int) -> None:
         """Note that an association has ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """Who may come in, and how many at a time."""
-
-    host: str
-    port: int
-    ae_title: str
-    called_ae: frozenset[str]
-    calling_ae: frozenset[str]
-    unknown_storage: bool
-    max_associations: int
-    max_pdu: int
-    idle_s: float
-    slowest: int
-    largest: int
-    fast: bool
 
 
 @dataclass(slots=True)
@@ -91,6 +78,14 @@ class _Port(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, inherited: socket.socket | None, **options: Any) -> None:
         self._inherited = inherited
         super().__init__(*arguments, **options)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection; its TLS handshake is left to its own thread, where a slow peer holds up nobody else."""
+        connection, address = self.socket.accept()  # type: ignore[union-attr]
+        connection.setblocking(True)
+        if self.ssl_context is None:
+            return connection, address
+        return self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def server_bind(self) -> None:
         """Take the inherited socket, or bind one."""
@@ -139,9 +134,8 @@ class Listener:
         self._door, self._station, self._port = door, station, port
         self._visits: dict[Association, _Visit] = {}
         self._ae = AE(door.ae_title)
-        self._ae.require_called_aet = bool(door.called_ae)
-        self._ae.require_calling_aet = sorted(door.calling_ae)
-        self._ae.maximum_associations = door.max_associations
+        self._counting = threading.Lock()
+        self._ae.maximum_associations = sys.maxsize  # the door counts, and says why
         self._ae.maximum_pdu_size = door.max_pdu
         self._ae.network_timeout = door.idle_s
         self._ae.dimse_timeout = door.idle_s
@@ -161,7 +155,6 @@ class Listener:
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_ESTABLISHED, self._on_established),
-            (evt.EVT_REJECTED, self._on_rejected),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_PDU_RECV, self._on_pdu),
@@ -171,7 +164,7 @@ class Listener:
         address = (self._door.host, self._door.port)
         kind: Any = functools.partial(_Port, inherited=self._port)
         try:
-            server: Any = self._ae.make_server(address, evt_handlers=handlers, server_class=kind)  # type: ignore[arg-type]
+            server: Any = self._ae.make_server(address, evt_handlers=handlers, ssl_context=self._door.tls, server_class=kind)  # type: ignore[arg-type]
         except OSError as error:
             raise StorageError(f"Port {self._door.port} cannot be opened: {error.strerror}.", reason="port") from error
         self._ae._servers.append(server)  # noqa: SLF001 - as start_server does, which does not know how to share a port
@@ -185,7 +178,14 @@ class Listener:
             if (connection := _connection(association)) is not None:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
+        self._wait_for_strangers()
         self._ae.shutdown()
+
+    def _wait_for_strangers(self) -> None:
+        """Let connections that never asked for an association notice that they are over: pynetdicom cannot abort what has not begun."""
+        deadline = time.monotonic() + 2.0
+        while time.monotonic() < deadline and set(self._ae.active_associations) - set(self._visits):
+            time.sleep(0.02)
 
     def is_receiving(self) -> bool:
         """Whether any association is open."""
@@ -197,31 +197,23 @@ class Listener:
             connection.settimeout(self._door.idle_s)
 
     def _on_requested(self, event: evt.Event) -> None:
-        request = event.assoc.requestor.primitive
+        association, request = event.assoc, event.assoc.requestor.primitive
         called = str(request.called_ae_title).strip() if request else ""
         calling = str(request.calling_ae_title).strip() if request else ""
-        peer = Peer(calling_ae=calling, called_ae=called, address=event.assoc.requestor.address)
-        self._visits[event.assoc] = _Visit(id=str(uuid.uuid4()), peer=peer)
-        if called in self._door.called_ae:
-            # pynetdicom compares with one title only: let it be the one of ours that was called.
-            event.assoc.acceptor.ae_title = called
+        peer = Peer(calling_ae=calling, called_ae=called, address=association.requestor.address)
+        visit = _Visit(id=str(uuid.uuid4()), peer=peer)
+        with self._counting:
+            rejection = judge(self._door, peer, _certificate_names(association), [other.peer for other in self._visits.values()])
+            if rejection is None:
+                self._visits[association] = visit
+        if rejection is not None:
+            association.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
+            self._tell(lambda: self._station.reject(visit.id, peer, rejection.reason))
+            association.kill()
 
     def _on_accepted(self, event: evt.Event) -> None:
         visit = self._visits[event.assoc]
         self._tell(lambda: self._station.open(visit.id, visit.peer))
-
-    def _on_rejected(self, event: evt.Event) -> None:
-        visit = self._visits[event.assoc]
-        visit.how = "rejected"
-        reason = self._why_rejected(visit.peer)
-        self._tell(lambda: self._station.reject(visit.id, visit.peer, reason))
-
-    def _why_rejected(self, peer: Peer) -> str:
-        if self._door.called_ae and peer.called_ae not in self._door.called_ae:
-            return "called AE title not recognised"
-        if self._door.calling_ae and peer.calling_ae not in self._door.calling_ae:
-            return "calling AE title not recognised"
-        return "too many associations"
 
     def _on_established(self, event: evt.Event) -> None:
         _abort_what_cannot_be_read(event.assoc)
@@ -270,7 +262,7 @@ class Listener:
 
     def _on_closed(self, event: evt.Event) -> None:
         visit = self._visits.pop(event.assoc, None)
-        if visit is not None and visit.how != "rejected":
+        if visit is not None:
             self._tell(lambda: self._station.close(visit.id, visit.peer, visit.how, visit.instances))
 
     def _tell(self, note: Callable[[], None]) -> None:
@@ -282,7 +274,7 @@ class Listener:
 
 
 def _abort_what_cannot_be_read(association: Association) -> None:
-    """Have a command set that pynetdicom 3.0.4 cannot decode end the association; by itself it ends pynetdicom's thread, and nothing else."""
+    """Have a command set that pynetdicom 3.0.4 cannot decode end the association; by itself it ends pynetdicom's thread only."""
     receive = association.dimse.receive_primitive
 
     def receive_or_abort(primitive: P_DATA) -> None:
@@ -298,3 +290,8 @@ def _abort_what_cannot_be_read(association: Association) -> None:
 def _connection(association: Association) -> socket.socket | None:
     transport = association.dul.socket
     return transport.socket if transport is not None else None
+
+
+def _certificate_names(association: Association) -> frozenset[str]:
+    connection = _connection(association)
+    return names_of(connection.getpeercert()) if isinstance(connection, ssl.SSLSocket) else frozenset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from ssl import SSLContext
 
 from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
@@ -82,7 +83,7 @@ def restate(path: Path, folder: Path) -> Path:
     return copy
 
 
-def verify(caller: Caller, peer: Destination) -> None:
+def verify(caller: Caller, peer: Destination, tls: SSLContext | None = None) -> None:
     """Send a C-ECHO.
 
     Raises
@@ -90,7 +91,7 @@ def verify(caller: Caller, peer: Destination) -> None:
     PeerUnavailable, PeerRefused
         If the peer does not answer it with Success.
     """
-    association = _associate(caller, peer, [(VERIFICATION, "1.2.840.10008.1.2")])
+    association = _associate(caller, peer, [(VERIFICATION, "1.2.840.10008.1.2")], tls)
     try:
         status = association.send_c_echo()
         if "Status" not in status or status.Status != 0:
@@ -104,6 +105,7 @@ def store(
     peer: Destination,
     files: Sequence[Outgoing],
     *,
+    tls: SSLContext | None = None,
     stop_at_failure: bool = True,
     told: Callable[[Answer], None] = lambda _answer: None,
 ) -> dict[str, Answer]:
@@ -113,6 +115,8 @@ def store(
 
     Parameters
     ----------
+    tls : SSLContext, optional
+        Secures the connection; the peer's name is its host.
     stop_at_failure : bool
         Send nothing behind a file that was not stored: what comes later in a parcel refers to what comes before.
     told : callable, optional
@@ -128,7 +132,7 @@ def store(
     if not files:
         return {}
     _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, undecoded; pynetdicom keeps this for the whole process
-    association = _associate(caller, peer, sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files}))
+    association = _associate(caller, peer, sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files}), tls)
     answers: dict[str, Answer] = {}
     try:
         for file in files:
@@ -156,13 +160,14 @@ def _store_one(association: Association, file: Outgoing) -> Answer:
     return judge(int(response.Status) if "Status" in response else None)
 
 
-def _associate(caller: Caller, peer: Destination, syntaxes: Iterable[tuple[str, str]]) -> Association:
+def _associate(caller: Caller, peer: Destination, syntaxes: Iterable[tuple[str, str]], tls: SSLContext | None) -> Association:
     ae = AE(caller.ae_title)
     ae.connection_timeout = ae.acse_timeout = caller.connect_s
     ae.dimse_timeout = ae.network_timeout = caller.answer_s
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in syntaxes][:_MOST_CONTEXTS]
+    secured = (tls, peer.host) if tls else None
     try:
-        association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072)
+        association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072, tls_args=secured)
     except OSError as error:  # the name server's word; whatever comes after it, pynetdicom reports by the association
         raise PeerUnavailable(f"{peer.name}: {peer.host} cannot be found ({error.strerror}).", reason="no_connection") from error
     if association.is_established:
