@@ -16,6 +16,7 @@ from node.dimse.tls import server_context
 from node.intake.assemble import Assembler
 from node.intake.presence import Presence
 from node.intake.receive import Receiver
+from node.ledger import studies
 
 
 def run(config: Config, stop: threading.Event, port: socket.socket | None = None) -> None:
@@ -30,6 +31,8 @@ def run(config: Config, stop: threading.Event, port: socket.socket | None = None
         listener = Listener(_door(config), Receiver(desk), port)
         listener.start()
         stack.callback(listener.stop)
+        with role.ledger.beating() as tx:
+            studies.hold_all_open(tx)
         assembler.run(stop, config.assemble.sweep_s)
         _drain(listener)
         assembler.sweep()

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -76,10 +77,11 @@ class Scribe(threading.Thread):
             raise NotEnoughDisk("The database has not answered for too long; mend it, then send again.", reason="database") from error
         return fact.done
 
-    def stop(self) -> None:
-        """Write what was handed over, then end."""
-        self._facts.put(None)
-        self.join()
+    def stop(self, patience_s: float = 20.0) -> None:
+        """Write what was handed over, then end; when the database stays away, leave it to the next start."""
+        with suppress(queue.Full):
+            self._facts.put(None, timeout=patience_s)
+            self.join(patience_s)
 
     def run(self) -> None:
         """Write batch after batch."""
@@ -107,7 +109,10 @@ class Scribe(threading.Thread):
             else:
                 break
         for fact in batch:
-            fact.written()
+            try:
+                fact.written()
+            except OSError as error:  # the second link stays, and is taken away at the next start: the row is what counts
+                log.warning("scribe.unsettled", error=type(error).__name__)
             fact.done.set_result(None)
 
     def _write_apart(self, batch: Sequence[Fact], error: Exception) -> None:

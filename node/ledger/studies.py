@@ -42,6 +42,11 @@ def hold_open(tx: Transaction, study_instance_uids: Collection[str]) -> None:
         tx.execute(schema.study.update().where(mine).values(last_activity_at=database_now(tx)))
 
 
+def hold_all_open(tx: Transaction) -> None:
+    """Let the quiet time of every open study begin anew: the port was closed, so that nothing came says nothing."""
+    tx.execute(schema.study.update().where(schema.study.c.state == "open").values(last_activity_at=database_now(tx)))
+
+
 def quiet(tx: Transaction, quiet_s: float, *, most: int = 20) -> list[Study]:
     """The open studies to which nothing came for ``quiet_s`` seconds, the longest first."""
     before = database_now(tx) - timedelta(seconds=quiet_s)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -44,7 +43,6 @@ def root(tmp_path):
 
 def published(root, found, *, kept=None, key=None):
     """What a listener leaves that dies behind the answer; ``kept`` bytes of the file, all by default."""
-
     header = header_of(found)
     instance = describe(header, found.arrival.transfer_syntax_uid, hashlib.sha256(found.data_set).hexdigest(), len(found.data_set))
     content = file_meta(found.arrival) + found.data_set
@@ -164,14 +162,12 @@ def test_the_file_meta_information_is_valid_and_says_who_sent_it(tmp_path):
 
 def left_behind(node, files):
     """Answer Success for files while the ledger is locked, and die: what was acknowledged."""
-    with node.role("listen") as listener:
-        with closing(sqlite3.connect(node.config.database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            sending = store_scu(HOST, node.port, files, called="RADNODE")
-            assert listener.process is not None
-            os.kill(listener.process.pid, signal.SIGKILL)
-            listener.kill()
-            other.execute("ROLLBACK")
+    path = node.config.database_url.removeprefix("sqlite:///")
+    with node.role("listen") as listener, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        sending = store_scu(HOST, node.port, files, called="RADNODE")
+        listener.kill()
+        other.execute("ROLLBACK")
     assert set(sending.statuses) == {0}
     return sending.acknowledged
 

@@ -177,7 +177,7 @@ def test_no_garbage_breaks_the_walk(content, syntax):
 
 
 def test_explicit_elements_under_the_implicit_syntax_are_left_to_pydicom():
-    """pydicom looks at the first element to see which it is; so must whoever reads the same bytes beside it."""
+    """By the first element pydicom sees which it is; so must whoever reads the same bytes beside it."""
     empty = struct.pack("<HH2sH", 8, 5, b"CS", 0)  # taken for implicit, this claims 21315 bytes
     hidden = encode(make_data_set(StudyInstanceUID="6.6.6"), implicit=True)
     content = empty + encode(make_data_set(PixelData=None))
