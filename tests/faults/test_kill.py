@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from pipelines.phantom import make_chest_ct, write_datasets
 from tests import invariants
@@ -42,14 +44,27 @@ def node(tmp_path: Path, store_scp: StoreScp, database: str) -> Node:
     return Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)], database=database)
 
 
-def test_the_listener_killed_while_it_receives(node: Node, study: list[Path], store_scp: StoreScp) -> None:
-    listener = node.role("listen")
-    with listener:
-        with StoreScu(HOST, node.port, study, "STORESCU", "RADNODE") as sender:
-            node.wait_for("instance.received", count=len(study) // 3)
+def write_ballast(source: Path, folder: Path, count: int = 1500) -> list[Path]:
+    """Small instances of another study, so many that a sender is not done before it is noticed that it has begun."""
+    folder.mkdir()
+    instance = dcmread(source)
+    instance.Modality, instance.StudyInstanceUID, instance.SeriesInstanceUID = "OT", generate_uid(), generate_uid()
+    instance.Rows, instance.Columns, instance.PixelData = 8, 8, bytes(128)
+    paths = [folder / f"{number:04d}.dcm" for number in range(count)]
+    for path in paths:
+        instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        instance.save_as(path)
+    return paths
+
+
+def test_the_listener_killed_while_it_receives(node: Node, study: list[Path], store_scp: StoreScp, tmp_path: Path) -> None:
+    everything = [*study, *write_ballast(study[0], tmp_path / "ballast")]
+    with node.role("listen") as listener:
+        with StoreScu(HOST, node.port, everything, "STORESCU", "RADNODE") as sender:
+            wait_for_files(node, len(study) // 4)
             listener.kill()
             first = sender.wait()
-        assert 0 < len(first.acknowledged) < len(study)
+        assert 0 < len(first.acknowledged) < len(everything)
     with node.running("listen"):
         again = send(node, study)
         with node.running("work", "deliver"):
