@@ -149,6 +149,15 @@ def test_half_open_connections_are_dropped_and_hold_nothing_up(tmp_path, beginni
         assert station.listener._visits == {}
 
 
+def test_connections_that_go_without_a_word_hold_no_place(tmp_path):
+    """A health check connects and goes; a hundred of them must neither fill the node nor hold up its end."""
+    with Station(tmp_path, idle_s=60.0, max_associations=2) as station:
+        for _ in range(100):
+            socket.create_connection((HOST, station.port)).close()
+        wait_until(lambda: not station.listener.is_receiving(), seconds=10, sentence="they are still waited for")
+        assert echo_scu(HOST, station.port)
+
+
 def test_a_sender_that_stops_within_a_pdu_is_dropped(tmp_path):
     with Station(tmp_path, idle_s=1.5) as station:
         association = station.connect()

@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from io import BytesIO
 from typing import Self
 
@@ -86,9 +87,12 @@ class Wire:
         self.socket = socket.create_connection((HOST, port))
         self.socket.settimeout(20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(_associate(max_pdu))
+        with suppress(ConnectionError):
+            self.socket.sendall(_associate(max_pdu))
         kind, self.accepted = self.read()
-        assert kind == 2, "the association was not accepted"
+        if kind != 2:
+            self.socket.close()
+            raise ConnectionError("the association was not accepted")
 
     def __enter__(self) -> Self:
         return self
