@@ -135,7 +135,12 @@ def read_header(arrival: Arrival, head: bytes | bytearray, whole: Callable[[], b
 def _walk(arrival: Arrival, head: bytes | bytearray) -> Header | None:
     """Read a plain header in place; None when pydicom must."""
     found = find_elements(head, arrival.transfer_syntax_uid, _TAGS.keys())
-    if found is None or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values()):
+    # What is not where it belongs may stand, out of order, behind the pixels: pydicom would find it there.
+    if (
+        found is None
+        or len(found) < len(_TAGS)
+        or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values())
+    ):
         return None
     if not all(found.get(tag) for tag in _UIDS):
         return None  # it may stand where it does not belong
