@@ -32,7 +32,6 @@ _TAGS = {
     0x0020000D: "StudyInstanceUID",
     0x0020000E: "SeriesInstanceUID",
 }
-_UIDS = (0x00080016, 0x00080018, 0x0020000D, 0x0020000E)
 #: Needed by pydicom to decode the Patient ID, which is what the walk leaves to it.
 _KEYWORDS = [*_TAGS.values(), "SpecificCharacterSet"]
 
@@ -135,15 +134,10 @@ def read_header(arrival: Arrival, head: bytes | bytearray, whole: Callable[[], b
 def _walk(arrival: Arrival, head: bytes | bytearray) -> Header | None:
     """Read a plain header in place; None when pydicom must."""
     found = find_elements(head, arrival.transfer_syntax_uid, _TAGS.keys())
-    # What is not where it belongs may stand, out of order, behind the pixels: pydicom would find it there.
-    if (
-        found is None
-        or len(found) < len(_TAGS)
-        or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values())
-    ):
+    if found is None or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values()):
         return None
-    if not all(found.get(tag) for tag in _UIDS):
-        return None  # it may stand where it does not belong
+    if len(found) < len(_TAGS):
+        return None  # what is missing may stand where it does not belong
     return _header_of({keyword: found.get(tag, b"").decode("ascii").rstrip("\0 ").strip().strip("\0") for tag, keyword in _TAGS.items()})
 
 
