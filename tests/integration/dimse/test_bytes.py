@@ -94,6 +94,28 @@ def test_every_file_of_the_collection_is_kept_or_refused_with_a_reason(station, 
     assert len(station.events("instance.refused")) == len(refused)
 
 
+def test_both_paths_keep_the_same_bytes_of_every_file_of_the_collection(station, station_of, test_data):
+    """What pynetdicom receives and decodes itself is the measure for what goes past it."""
+    paths = once_each(sorted(test_data.rglob("*.dcm")))
+    with station_of("slow", fast=False) as slow:
+        answers = []
+        for start in range(0, len(paths), 40):
+            answers.append((station.send(*paths[start : start + 40]), slow.send(*paths[start : start + 40])))
+        assert all(fast == other for fast, other in answers)
+        fast, other = station.held(), slow.held()
+        assert fast == other, "identity, digest and key"
+        for uid, instance in fast.items():
+            ours, theirs = station.spool.path(instance.key).read_bytes(), slow.spool.path(instance.key).read_bytes()
+            assert without_association(ours) == without_association(theirs), uid
+        slow.check()
+
+
+def without_association(content):
+    """A file without the one thing in its File Meta Information that differs from one association to the next."""
+    place = content.index(b"\x02\x00\x02\x01OB")
+    return content[:place] + content[place + 12 + 46 :]
+
+
 def test_every_packaged_file_is_kept_or_refused_with_a_reason(station):
     paths = once_each(sorted((Path(packaged.__file__).parent / "test_files").glob("*.dcm")))
     answers = station.send(*paths)
