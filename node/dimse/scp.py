@@ -264,7 +264,7 @@ class Listener:
         visit = self._visits.pop(event.assoc, None)
         if visit is None:
             # It went without a word, as a health check does: pynetdicom would wait for its request until the time-out, and keep the place.
-            event.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
+            cast(Any, event.assoc.dul.to_user_queue).put(None)
         else:
             self._tell(lambda: self._station.close(visit.id, visit.peer, visit.how, visit.instances))
 
