@@ -45,13 +45,12 @@ def adopt_all(ledger: Ledger, spool: LocalSpool) -> int:
 
 
 def _adopt(tx: Transaction, spool: LocalSpool, key: str, adopted: list[str]) -> bool:
+    if key.startswith("quarantine/"):
+        return any(_keep_evidence(tx, spool, place) for place in (key, f"instances/{key.removeprefix('quarantine/')}"))
     accepted = read_accepted(spool.path(key), key)
     if accepted is None:
         return False
     instance = accepted.instance
-    if key != instance.key:
-        instances.record_conflict(tx, accepted, key)
-        return True
     instances.accept_all(tx, [accepted])
     record(
         tx,
@@ -62,6 +61,16 @@ def _adopt(tx: Transaction, spool: LocalSpool, key: str, adopted: list[str]) -> 
         sop_instance_uid=instance.sop_instance_uid,
     )
     adopted.append(key)
+    return True
+
+
+def _keep_evidence(tx: Transaction, spool: LocalSpool, key: str) -> bool:
+    """Keep what contradicts something that was answered for: in quarantine, or where it lay before that was known."""
+    accepted = read_accepted(spool.path(key), key)
+    if accepted is None:
+        return False
+    if not spooled.is_known(tx, key):
+        instances.record_conflict(tx, accepted, key)
     return True
 
 

@@ -154,13 +154,9 @@ class Reception:
         draft = self._desk.spool.publish(incoming, instance.key)
         self._incoming = None
         if not self._desk.recent.add(instance):
-            # Another association has brought other bytes under this UID while ours were on their way. Ours must not stay where
-            # a crash would let them be taken for what was answered.
-            try:
-                evidence = self._desk.spool.put_atomic(instances.quarantine_key(instance), draft.waiting.read_bytes())
-            finally:
-                draft.withdraw()
-            self._keep_as_evidence(accepted, evidence)
+            # Another association has brought other bytes under this UID while ours were on their way. Ours stay where they are, for
+            # another listener may have answered for the same; but after a crash they must not be taken for what was answered here.
+            self._keep_as_evidence(accepted, self._desk.spool.set_aside(draft, instances.quarantine_key(instance)))
             raise _conflict()
         self._hand_over(accepted, draft)
 

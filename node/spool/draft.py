@@ -26,9 +26,12 @@ class Draft:
 
 def remove_if_same(final: Path, waiting: Path) -> bool:
     """Remove ``final`` if it is the very file that waits, and not one that another process has put in its place."""
-    if not (final.exists() and waiting.exists() and final.samefile(waiting)):
+    try:
+        if not final.samefile(waiting):
+            return False
+        final.unlink()
+    except FileNotFoundError:
         return False
-    final.unlink()
     return True
 
 

@@ -70,6 +70,10 @@ class LocalSpool:
         """
         return incoming.publish(self.path(key), self._waiting(key))
 
+    def set_aside(self, draft: Draft, key: str) -> Draft:
+        """Let what a crash leaves of ``draft`` be asked about as ``key``; the file itself stays under its own."""
+        return Draft(final=draft.final, waiting=draft.waiting.rename(self._waiting(key)))
+
     def put_atomic(self, key: str, *parts: bytes) -> Draft:
         """Write ``parts``, one behind the other, under ``key``, durably.
 

@@ -110,6 +110,20 @@ def test_a_conflict_that_was_left_behind_is_kept_as_evidence(ledger, root):
     assert other.key not in {row["key"] for row in rows(ledger)}
 
 
+def test_what_had_lost_a_race_is_not_taken_for_what_had_won_it(ledger, root):
+    """Both lie where instances lie when the listener dies; only one was answered Success, and the other's second link says so."""
+    with LocalSpool(root, "listen") as spool:
+        for patient, refused in (("P1", True), ("P2", False), ("P3", True)):
+            found = sent(encode(make_data_set(PatientID=patient)))
+            instance = describe(header_of(found), found.arrival.transfer_syntax_uid, hashlib.sha256(found.data_set).hexdigest(), 1)
+            draft = spool.put_atomic(instance.key, file_meta(found.arrival), found.data_set)
+            if refused:
+                spool.set_aside(draft, instance.key.replace("instances/", "quarantine/"))
+    assert adopt(ledger, root) == 1
+    assert [row["patient_id"] for row in rows(ledger)] == ["P2"]
+    assert events(ledger).count("instance.conflict") == 2
+
+
 @pytest.mark.parametrize("kept", [0, 1, 127, 132, 140, 200, 400, -1])
 def test_a_file_that_is_not_whole_is_taken_away(ledger, root, kept):
     """After a power failure a name may be there without all of its bytes; its sender was not answered."""

@@ -49,6 +49,11 @@ def check(ledger, desk):
     assert list(desk.spool.root.glob("incoming/*/*.part")) == []
 
 
+def is_on_disk(desk, offer):
+    """Whether the very bytes lie in the spool."""
+    return any(desk.spool.path(key).read_bytes().endswith(offer.data_set) for key in desk.spool.list())
+
+
 def rows(ledger, table):
     with ledger.reading() as tx:
         return views.all_rows(tx, table)
@@ -71,7 +76,7 @@ def test_of_two_conflicting_senders_exactly_one_is_answered_success(ledger, tmp_
             assert row["patient_id"] == ("P1", "P2")[heard.index(0)], "the row is that of whoever heard Success"
         conflicts = [row for row in rows(ledger, "audit") if row["event"] == "instance.conflict"]
         assert len(conflicts) == 30
-        assert all(row["detail"]["key"].startswith("quarantine/") for row in conflicts)
+        assert len({row["detail"]["key"] for row in conflicts}) == 30
         assert [row["code"] for row in rows(ledger, "audit") if row["event"] == "instance.refused"] == ["CONFLICTING_DUPLICATE"] * 30
         check(ledger, desk)
 
@@ -111,6 +116,18 @@ def test_two_listeners_of_the_same_bytes_keep_one(ledger, tmp_path):
         for turn in range(10):
             assert at_once([one, other], patients("P1", "P1", instance=f"1.2.3.{turn}")) == [0, 0]
         assert [row["duplicates"] for row in rows(ledger, "instance")] == [1] * 10
+        check(ledger, one)
+
+
+def test_whoever_was_answered_success_finds_his_bytes_whatever_the_others_did(ledger, tmp_path):
+    """Two listeners, two data sets, many senders: what one listener refuses may be what the other has answered for."""
+    with open_desk(ledger, tmp_path / "spool") as one, open_desk(ledger, tmp_path / "spool") as other:
+        for turn in range(12):
+            offers = patients(*["P1", "P2", "P2"] * 4, instance=f"1.2.3.{turn}")
+            heard = at_once([one, other], offers)
+            assert set(heard) <= {0, 0xC001}
+            assert all(is_on_disk(one, offer) for offer, status in zip(offers, heard, strict=True)), "the refused ones are evidence"
+        assert len(rows(ledger, "instance")) == 12
         check(ledger, one)
 
 
