@@ -1,4 +1,4 @@
-"""A phantom study on disk, and a database of either kind."""
+"""Fixtures of whole-node tests: a phantom study on disk, and a database of either kind."""
 
 from pathlib import Path
 
