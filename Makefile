@@ -8,19 +8,22 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 STUDY ?=
+JOBS ?= 2
 VENV := .venv
 STAMP := $(VENV)/.installed
 
 # One line per peer of the tests: Debian package, then a file or program that shows that it is there.
 PEERS := dcmtk:storescp \
+         curl:curl \
          openssl:openssl \
          orthanc:Orthanc \
          orthanc-dicomweb:/usr/share/orthanc/plugins/libOrthancDicomWeb.so \
          dicom3tools:dciodvfy \
          libpixelmed-java:/usr/share/java/pixelmed.jar \
-         default-jre-headless:java \
+         default-jdk-headless:javac \
          postgresql:/usr/lib/postgresql/*/bin/postgres \
-         chromium:chromium
+         chromium:chromium \
+         gcc:gcc
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -47,8 +50,9 @@ peers:  ## install the real peers of the tests (Debian packages; needs root or s
 demo: install  ## receive a study, run the model, show the results: make demo [STUDY=FOLDER]
 	$(VENV)/bin/radnode demo $(STUDY)
 
+# Each file is run by one of the processes, whole and in its order, for what its tests share; the long ones come first.
 test: install peers  ## run the tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: install  ## look for faults without running anything: format, lint, types
 	$(VENV)/bin/ruff format --check .

@@ -15,9 +15,12 @@ import typer
 from rich.console import Console
 
 from node import __version__
+from node.care import purge, quarantine
 from node.config import Config, read_config
+from node.control import cancel, drain, pause, prioritise, resume, who_orders
 from node.core.errors import CodedError
 from node.logs import configure_logs
+from node.measure import bench_app
 
 app = typer.Typer(
     name="radnode",
@@ -74,7 +77,7 @@ def _console_of(path: Path) -> Iterator[tuple[Config, Console]]:
 
 @app.command()
 def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Run the whole node: listener, worker and courier; drains on SIGTERM.
+    """Run the whole node: listener, worker, courier and, where it is asked for, the HTTP port; drains on SIGTERM.
 
     Example: `radnode serve --config /etc/radnode/config.toml`
     """
@@ -85,10 +88,10 @@ def serve(config: ConfigOption = DEFAULT_CONFIG) -> None:
     read_catalog(settings)
     migrate(settings)
     with open_port(settings.listen.host, settings.listen.port) as port:
-        Supervisor(config, port, listeners_of(settings)).run(stop_on_signals())
+        Supervisor(config, port, listeners_of(settings), web=settings.web.enabled).run(stop_on_signals())
 
 
-def _run_role(path: Path, parent: int, role: Literal["listen", "work", "deliver"], **given: object) -> None:
+def _run_role(path: Path, parent: int, role: Literal["listen", "work", "deliver", "web"], **given: object) -> None:
     from node.app.role import stop_on_signals, stop_without
 
     settings, stop = _start(path, role), stop_on_signals()
@@ -123,6 +126,15 @@ def deliver(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> 
     Example: `radnode deliver`
     """
     _run_role(config, parent, "deliver")
+
+
+@app.command()
+def web(config: ConfigOption = DEFAULT_CONFIG, parent: ParentOption = 0) -> None:
+    """Run only the HTTP port: receive by the Store transaction of DICOMweb (STOW-RS).
+
+    Example: `radnode web`
+    """
+    _run_role(config, parent, "web")
 
 
 @app.command()
@@ -170,18 +182,18 @@ def history(
 
 @app.command()
 def replay(
-    work_id: Annotated[str, typer.Argument(help="A job's or a parcel's id, as `radnode status` prints it.")],
+    target: Annotated[str, typer.Argument(help="A job's or a parcel's id, as `radnode status` prints it, or a Study Instance UID.")],
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Bring a refused or failed job or parcel back, with all its attempts.
+    """Bring a refused or failed job or parcel back, or all of a study's latest revision, with all its attempts.
 
     Example: `radnode replay 3f0c1c1e-5f0e-5d6e-9a55-0c52ad0de001:pacs`
     """
     from node.app.replay import replay as bring_back
 
     with _console_of(config) as (settings, console):
-        bring_back(settings, work_id, getpass.getuser())
-        console.print(f"{work_id} is queued again; radnode history shows how it goes.")
+        for work_id in bring_back(settings, target, who_orders()):
+            console.print(f"{work_id} is queued again; radnode history shows how it goes.")
 
 
 @app.command()
@@ -216,6 +228,10 @@ def complete(
         console.print(f"{study_instance_uid} is complete.")
 
 
+for verb in (quarantine, purge, pause, resume, drain, cancel, prioritise):
+    app.command()(verb)
+
+
 @app.command("verify-audit")
 def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Walk the audit log's hash chain. Ends 0 when it is whole, 1 when a row was changed, removed or put in.
@@ -229,33 +245,7 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
             raise typer.Exit(1)
 
 
-bench_app = typer.Typer(
-    no_args_is_help=True, help="Measure the node beside its peers, in one run on this machine.\n\nExample: `radnode bench ingest --kind ct`"
-)
 app.add_typer(bench_app, name="bench")
-
-
-@bench_app.command("ingest")
-def bench_ingest(
-    kind: Annotated[list[str], typer.Option(help="ct, mr or multi-frame; may be given several times.")] = ["ct", "mr", "multi-frame"],  # noqa: B006
-    associations: Annotated[list[int], typer.Option(help="How many at once; may be given several times.")] = [1, 4, 8],  # noqa: B006
-    receiver: Annotated[list[str] | None, typer.Option(help="Whom to compare; all by default.")] = None,
-    rounds: Annotated[int, typer.Option(help="How often each is run; they take turns.")] = 5,
-    folder: Annotated[Path, typer.Option(help="Scratch space, on the disk that is to be measured.")] = Path("var/bench"),
-    out: Annotated[Path | None, typer.Option(help="Where numbers and pictures are left.")] = None,
-) -> None:
-    """Receive series by RadNode, DCMTK's storescp, Orthanc and pynetdicom in turn, and print rates and ratios.
-
-    Example: `radnode bench ingest --kind ct --rounds 3 --out docs/benchmarks`
-    """
-    from node.bench.ingest import Plan, run, save
-    from node.bench.receivers import RECEIVERS
-
-    configure_logs("error", "console", "bench")
-    plan = Plan(kinds=kind, associations=associations, receivers=receiver or list(RECEIVERS), rounds=rounds, folder=folder.resolve())
-    found = run(plan, _console())
-    if out is not None:
-        save(found, out)
 
 
 @app.command()

@@ -19,13 +19,16 @@ from rich.text import Text
 import pipelines
 from node.config import Config, read_config
 from node.core.errors import CodedError, InputError, PeerUnavailable, StorageError
-from node.core.result import Answer, Destination
+from node.core.remote import Destination
+from node.core.result import Answer
 from node.dimse import scu
 from node.dimse.archive import Archive
+from node.dimse.associate import Caller
 from node.encode.preview import draw_overlay
 from node.ledger import views
 from node.ledger.engine import Ledger
-from node.show import STEPS, findings_text, table_of
+from node.show import findings_text, table_of
+from node.spoken import STEPS
 from pipelines.phantom import make_chest_ct, write_datasets
 
 _PATIENCE_S = 900.0
@@ -146,7 +149,7 @@ class Demo:
                 node.wait(60)
 
     def _send(self, files: Sequence[scu.Outgoing], progress: Progress, node: subprocess.Popen[bytes]) -> dict[str, Answer]:
-        caller = scu.Caller(ae_title="MODALITY", connect_s=5.0, answer_s=60.0)
+        caller = Caller(ae_title="MODALITY", connect_s=5.0, answer_s=60.0)
         us = Destination(name="radnode", ae_title="RADNODE", host="127.0.0.1", port=self._node_port)
         task = progress.add_task("starting the node", total=None)
         self._wait_until_answering(caller, us, node)
@@ -155,7 +158,7 @@ class Demo:
         progress.update(task, completed=len(files))
         return answers
 
-    def _wait_until_answering(self, caller: scu.Caller, us: Destination, node: subprocess.Popen[bytes]) -> None:
+    def _wait_until_answering(self, caller: Caller, us: Destination, node: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 120
         while True:
             try:

@@ -71,6 +71,21 @@ def _warm_runner(declaration: Path, models: Path, device: str, digest: str) -> R
     return Runner(entry, device)
 
 
+def self_test(device: str, most_difference: float) -> dict[str, Any]:
+    """Examine the device that ``auto``, ``cpu`` or ``cuda:N`` means; see `pipelines.selftest.examine`."""
+    from pipelines.runner import place_of
+    from pipelines.selftest import examine
+
+    return examine(str(place_of(device)), most_difference).as_detail()
+
+
+def gauge() -> tuple[int, int]:
+    """What this process holds of the device's memory, now and at most."""
+    from pipelines.memory import gauge as measured
+
+    return measured()
+
+
 def _summarise(inference: Inference) -> dict[str, Any]:
     """The numbers of a result, for the audit log and for people: no identities."""
     return {
@@ -78,6 +93,7 @@ def _summarise(inference: Inference) -> dict[str, Any]:
         "model_version": inference.model.version,
         "model_digest": inference.model.digest,
         "device": inference.device,
+        "rung": inference.rung,
         "seconds": {stage: round(seconds, 3) for stage, seconds in inference.seconds.items()},
         "findings": {
             finding.name: {

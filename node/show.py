@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -10,58 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from node.app.deliver import caller_of, tls_of
-from node.app.role import destinations_of, read_catalog
+from node import spoken
+from node.app.condition import condition_of
+from node.app.remotes import caller_of, destinations_of, tls_of
+from node.app.role import read_catalog
 from node.config import Config
 from node.core.errors import CodedError
+from node.core.remote import Destination
 from node.dimse import scu
-from node.ledger import audit, views
+from node.ledger import audit, devices, holds, views
 from node.ledger.engine import Ledger
+from node.spoken import STEPS
 
-#: What the events of the walk mean, in the order in which a study passes them: number in the design's table, and words.
-STEPS: Mapping[str, tuple[int, str]] = {
-    "association.accepted": (1, "association accepted"),
-    "association.rejected": (1, "association rejected"),
-    "instance.received": (5, "instance durable, row committed, Success answered"),
-    "instance.duplicate": (5, "the same bytes again, counted"),
-    "instance.conflict": (5, "other bytes under a UID that is held, kept as evidence"),
-    "instance.adopted": (5, "row rebuilt from the file after a crash"),
-    "instance.refused": (6, "instance refused"),
-    "association.released": (6, "association released"),
-    "association.aborted": (6, "association aborted"),
-    "association.lost": (6, "association lost"),
-    "study.opened": (5, "study opened"),
-    "study.reopened": (5, "a late instance opened a new revision"),
-    "study.completed": (7, "study judged complete"),
-    "study.not_applicable": (8, "a pipeline takes nothing of it"),
-    "job.queued": (8, "job queued"),
-    "job.unchanged": (8, "input unchanged since an earlier revision, not run again"),
-    "job.claimed": (9, "job claimed with a lease"),
-    "job.finished": (12, "job done: inferred, measured, encoded, verified, stored"),
-    "job.refused": (12, "job refused"),
-    "job.failed": (12, "job failed"),
-    "job.retried": (9, "job will be tried again"),
-    "job.rescued": (9, "job taken from a worker that is gone"),
-    "job.fenced": (12, "a late result was dropped"),
-    "job.replayed": (9, "job brought back by an operator"),
-    "delivery.owed": (12, "object owed"),
-    "parcel.claimed": (13, "courier has taken the parcel"),
-    "delivery.started": (13, "sending"),
-    "delivery.sent": (14, "stored by the destination"),
-    "delivery.postponed": (14, "not stored yet"),
-    "delivery.refused": (14, "refused by the destination"),
-    "delivery.replayed": (13, "object taken up again"),
-    "parcel.finished": (14, "parcel delivered"),
-    "parcel.refused": (14, "parcel parked"),
-    "parcel.failed": (14, "parcel parked"),
-    "parcel.retried": (13, "parcel will be tried again"),
-    "parcel.rescued": (13, "parcel taken from a courier that is gone"),
-    "parcel.fenced": (14, "a late answer was dropped"),
-    "parcel.replayed": (13, "parcel brought back by an operator"),
-    "study.taken_up_again": (9, "study taken up again, because a job of it is replayed"),
-    "study.processed": (14, "every job of the study has ended"),
-}
-_REPEATED = frozenset({"instance.received", "instance.duplicate", "instance.refused"})
+_REPEATED = frozenset({"instance.received", "instance.duplicate", "instance.quarantined", "instance.refused"})
 
 
 def print_history(config: Config, console: Console, uid: str) -> bool:
@@ -122,8 +83,27 @@ def _say(event: str, detail: Mapping[str, Any], row: views.AuditRow) -> str:
 
 
 def _say_completed(detail: Mapping[str, Any], row: views.AuditRow) -> str:
-    why = f"quiet for {detail['quiet_s']:g} s" if detail["rule"] == "quiet" else detail["rule"]
+    decided = {
+        "quiet": f"quiet for {detail['quiet_s']:g} s",
+        "patience": f"after {detail.get('patience_s', 0):g} s of patience",
+        "steps": f"all {detail.get('stated')} that the modality has made",
+        "discontinued": "discontinued by the modality",
+    }
+    learned = f", {detail['quiet_why']}" if detail["rule"] == "quiet" and detail.get("quiet_why", "configured") != "configured" else ""
+    why = f"{decided.get(detail['rule'], detail['rule'])}{learned}. {_sentences(detail.get('missing', ()))}".strip()
     return f"revision {row.revision}: {detail['instances']} instances in {detail['series']} series, {why}"
+
+
+def _say_released(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"{len(detail['set_aside'])} of them, says {detail['by']}"
+
+
+def _say_awaited(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return _sentences(detail["reasons"])
+
+
+def _sentences(reasons: Iterable[Mapping[str, Any]]) -> str:
+    return " ".join(reason["sentence"] for reason in reasons)
 
 
 def _say_not_applicable(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
@@ -131,19 +111,60 @@ def _say_not_applicable(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
     return f"{detail['pipeline']}: {detail['sentence']} {reasons}"
 
 
-def _say_queued(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
-    return f"{detail['pipeline']} on series ...{detail['series'][0][-12:]}"
-
-
 def _say_finished(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
-    return f"on {detail['device']} in {sum(detail['seconds'].values()):.1f} s: {findings_text(detail)}"
+    rung = f", {said}" if (said := detail.get("rung", "as configured")) != "as configured" else ""
+    return f"on {detail['device']}{rung} in {sum(detail['seconds'].values()):.1f} s: {findings_text(detail)}"
+
+
+def _say_created(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"{detail['modality']} by {detail['station_ae']}, told by {detail['calling_ae']}"
+
+
+def _say_step(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    because = " ".join(filter(None, (detail.get("reason"), f"({code})" if (code := detail.get("reason_code")) else "")))
+    sent = f"; {detail['sent_before']} objects had been delivered before" if "sent_before" in detail else ""
+    return f"{detail['instances']} instances in {detail['series']} series{f': {because}' if because else ''}{sent}"
+
+
+def _say_purged(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"{detail['objects']} objects, {detail['bytes'] / 1e6:.1f} MB, by {detail['rule']}, {detail['age_s'] / 86400:.1f} days after"
+
+
+def _say_judged(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    failed = "".join(f", ...{uid[-12:]} failed {reason}" for uid, reason in detail["failed"].items())
+    return f"{len(detail['committed'])} committed{failed}"
+
+
+def _say_told(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return " ".join(str(detail[key]) for key in ("calling_ae", "status", "sentence", "on", "remote") if detail.get(key))
+
+
+def _say_answered(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    return f"{detail['calling_ae']}: {detail['matches']} matches at the level {detail['level']}, {detail['how']}"
+
+
+def _say_retrieved(detail: Mapping[str, Any], _row: views.AuditRow) -> str:
+    counts = f"{detail['completed']} sent, {detail['failed']} not"
+    said = f" {detail['sentence']}" if detail["sentence"] else ""
+    return f"{detail['calling_ae']} by {detail['service']} to {detail['destination']}: {counts}, {detail['status'] or 'left alone'}{said}"
 
 
 _SAYINGS: Mapping[tuple[str, str], Callable[[Mapping[str, Any], views.AuditRow], str]] = {
+    ("step", "created"): _say_created,
+    ("step", "updated"): _say_step,
+    ("step", "completed"): _say_step,
+    ("step", "discontinued"): _say_step,
+    ("study", "awaited"): _say_awaited,
     ("study", "completed"): _say_completed,
+    ("study", "released"): _say_released,
     ("study", "not_applicable"): _say_not_applicable,
-    ("job", "queued"): _say_queued,
     ("job", "finished"): _say_finished,
+    ("commitment", "judged"): _say_judged,
+    **{(what, "purged"): _say_purged for what in ("source", "result", "quarantine")},
+    **{("commitment", verb): _say_told for verb in ("requested", "repeated", "refused", "reported", "postponed", "failed")},
+    ("query", "answered"): _say_answered,
+    ("retrieve", "finished"): _say_retrieved,
+    **spoken.SAYINGS,
 }
 
 
@@ -159,6 +180,7 @@ def print_status(config: Config, console: Console) -> None:
     """Print counts by state, and what needs a person."""
     with closing(Ledger(config.database_url, actor="status")) as ledger, ledger.reading() as tx:
         counts, troubles = views.counts(tx), views.troubles(tx)
+        stopped, examined = holds.listed(tx), devices.examined(tx)
     table = Table(title="Counts", title_justify="left")
     for column in ("what", "state", "count"):
         table.add_column(column, justify="right" if column == "count" else "left")
@@ -166,6 +188,11 @@ def print_status(config: Config, console: Console) -> None:
         for state, count in sorted(states.items()):
             table.add_row(what, state, str(count))
     console.print(table)
+    for hold in stopped:
+        why = f" ({hold.reason})" if hold.reason else ""
+        console.print(Text(f"Paused: {hold.what}, since {hold.held_at:%Y-%m-%d %H:%M:%S} UTC by {hold.by}{why}", style="yellow"))
+    if examined:
+        console.print(condition_of(examined))
     if not troubles:
         return
     table = Table(title="Needs a person (radnode history UID tells more, radnode replay WORK brings it back)", title_justify="left")
@@ -182,13 +209,14 @@ def print_check(config: Config, console: Console, *, peers: bool) -> bool:
     console.print_json(config.model_dump_json())
     faults: list[str] = []
     catalog = read_catalog(config)
-    for name in config.pipelines.enabled:
+    for name in config.every_pipeline:
         if name in catalog.unavailable:
             faults.append(f"pipeline {name}: {catalog.unavailable[name]}")
         else:
             model = catalog.available[name].model
             console.print(Text(f"pipeline {name}: available, model {model.name} {model.version} ({model.digest[:12]})", style="green"))
-    for destination in destinations_of(config).values() if peers else ():
+    called = [found for found in destinations_of(config).values() if isinstance(found, Destination)]
+    for destination in called if peers else ():
         try:
             scu.verify(caller_of(config), destination, tls_of(config).get(destination.name))
             console.print(Text(f"destination {destination.name}: answered the C-ECHO", style="green"))

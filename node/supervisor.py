@@ -43,8 +43,8 @@ def open_port(host: str, port: int) -> socket.socket:
 
 
 def listeners_of(config: Config) -> int:
-    """How many listeners to run: as configured, or one for every two cores, four at most."""
-    return config.listen.processes or max(1, min(4, (os.cpu_count() or 1) // 2))
+    """How many listeners to run: as configured, or one for every core, four at most."""
+    return config.listen.processes or max(1, min(4, os.cpu_count() or 1))
 
 
 class Supervisor:
@@ -58,11 +58,13 @@ class Supervisor:
         Listens already; the listeners share it.
     listeners : int
         How many of them.
+    web : bool
+        Whether instances are taken by HTTP as well.
     """
 
-    def __init__(self, config: Path, port: socket.socket, listeners: int) -> None:
+    def __init__(self, config: Path, port: socket.socket, listeners: int, *, web: bool = False) -> None:
         self._config, self._port = config, port
-        roles = [*(f"listen {number}" for number in range(1, listeners + 1)), "work", "deliver"]
+        roles = [*(f"listen {number}" for number in range(1, listeners + 1)), "work", "deliver", *(["web"] if web else [])]
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._deaths = dict.fromkeys(roles, 0)
         self._due = dict.fromkeys(roles, 0.0)

@@ -109,7 +109,9 @@ class Bundle:
                     f"MONAI cannot load bundle {self.root.name}: {type(error).__name__}: {error}.", reason="load"
                 ) from error
 
-    def predict(self, volume: Volume, labels: frozenset[int]) -> tuple[NDArray[np.uint8], dict[str, float]]:
+    def predict(
+        self, volume: Volume, labels: frozenset[int], inferer: Any = None, *, on_host: bool = False
+    ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Run the bundle on one volume.
 
         Parameters
@@ -118,6 +120,10 @@ class Bundle:
             Array (slice, row, column).
         labels : frozenset of int
             Labels that may occur, without background.
+        inferer : optional
+            Instead of the bundle's own.
+        on_host : bool
+            Leave the image in host memory; the inferer brings its windows to the device.
 
         Returns
         -------
@@ -137,7 +143,7 @@ class Bundle:
             with self._own.importable(), quiet(), torch.inference_mode():
                 sample = self._timed(seconds, "preprocess", lambda: self._preprocessing({self._key: SOURCE}))
                 image = sample[self._key]
-                output = self._timed(seconds, "network", lambda: self._infer(image))
+                output = self._timed(seconds, "network", lambda: self._infer(image, inferer or self.inferer, on_host=on_host))
                 meta = {"meta": image.meta, "applied_operations": image.applied_operations} if isinstance(image, MetaTensor) else {}
                 sample[PRED] = MetaTensor((output.as_tensor() if isinstance(output, MetaTensor) else output)[0], **meta)
                 array = self._timed(seconds, "postprocess", lambda: to_label_array(self._postprocessing(sample)[PRED], volume.grid, labels))
@@ -164,9 +170,9 @@ class Bundle:
         parser["postprocessing"] = without_savers(parser.get("postprocessing"))
         workflow.initialize()
         evaluator = parser.get_parsed_content("evaluator")
-        self._inferer = parser.get_parsed_content("inferer")
+        self.inferer = parser.get_parsed_content("inferer")
         # A bundle with an evaluator of its own (detection, prompts) does more than these three stages show.
-        own_inferer = not type(self._inferer).__module__.startswith("monai.inferers")
+        own_inferer = not type(self.inferer).__module__.startswith("monai.inferers")
         if type(evaluator) is not SupervisedEvaluator or own_inferer:
             raise BundleContract(f"Bundle {self.root.name} needs its own evaluation loop; only staged bundles run so far.", reason="engine")
         # The checkpoint was loaded into the evaluator's network; building network_def again would give random weights.
@@ -186,11 +192,11 @@ class Bundle:
             raise BundleContract(f"Bundle {self.root.name} loads {len(keys)} images; exactly one is supported.", reason="loader")
         return keys[0]
 
-    def _infer(self, image: Any) -> Any:
-        """The bundle's inferer on one sample, under autocast where the bundle asks for it."""
+    def _infer(self, image: Any, inferer: Any, *, on_host: bool) -> Any:
+        """An inferer on one sample, under autocast where the bundle asks for it."""
         autocast = nullcontext() if self._amp is None else torch.autocast(self.device.type, **self._amp)
         with autocast:
-            output = self._inferer(image[None].to(self.device), self._network)
+            output = inferer(image[None].to(torch.device("cpu") if on_host else self.device), self._network)
         return output[0] if isinstance(output, list | tuple) else output
 
     def _timed(self, seconds: dict[str, float], stage: str, work: Callable[[], Any]) -> Any:

@@ -129,6 +129,8 @@ class Inference:
         Where the model ran: ``cpu`` or ``cuda:0 (NVIDIA ...)``.
     seconds : dict of str to float
         Wall time of each stage: read, preprocess, network, postprocess, measure.
+    rung : str
+        By which step of the ladder memory sufficed; see `pipelines.ladder`.
     """
 
     pipeline: str
@@ -138,6 +140,7 @@ class Inference:
     findings: tuple[Finding, ...]
     device: str
     seconds: dict[str, float]
+    rung: str = "as configured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry, check_digest
-from pipelines.errors import BundleContract, GeometryError, OutOfMemory
+from pipelines.errors import BundleContract, GeometryError
 from pipelines.geometry import Grid
+from pipelines.ladder import Rung, adapted, climb, memory_named, rungs
 from pipelines.measure import check_plausible, measure
-from pipelines.result import Inference, LabelMap, SeriesFiles
+from pipelines.result import Inference, LabelMap, SeriesFiles, Volume
 from pipelines.series import read_volume
 from pipelines.spec import Limits, Span
 
@@ -40,11 +42,7 @@ class Runner:
 
     def __init__(self, entry: Entry, device: str = "auto") -> None:
         self.entry = entry
-        chosen = ("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            self.device = torch.device(chosen)
-        except RuntimeError as error:
-            raise BundleContract(f"{device!r} is no device; use auto, cpu or cuda:N.", reason="device") from error
+        self.device = place_of(device)
         self._bundle: Bundle | None = None
 
     @property
@@ -67,8 +65,11 @@ class Runner:
             # The same input must give the same labels tomorrow; choosing kernels by timing them would not.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
-            self._bundle = Bundle(self.entry.bundle, self.entry.pipeline.overrides, self.device)
+            self._bundle = self._loaded_on(self.device)
         return self._bundle
+
+    def _loaded_on(self, device: torch.device) -> Bundle:
+        return Bundle(self.entry.bundle, self.entry.pipeline.overrides, device)
 
     def run(self, files: SeriesFiles) -> Inference:
         """Run the pipeline on one series.
@@ -92,16 +93,18 @@ class Runner:
         ImplausibleResult
             The result cannot be true.
         OutOfMemory
-            The device's memory did not suffice.
+            Memory did not suffice, by no step of `pipelines.ladder`.
+        DeviceLost
+            The device failed.
         """
         pipeline = self.entry.pipeline
-        with _memory_named(self.device):
-            started = perf_counter()
+        started = perf_counter()
+        with memory_named(self.device):
             volume = read_volume(files, accept=partial(check_limits, pipeline.limits))
-            read = perf_counter() - started
-            bundle = self.load()
-            array, stages = bundle.predict(volume, frozenset(label.value for label in pipeline.labels))
-            started = perf_counter()
+        read = perf_counter() - started
+        (array, stages), rung = climb(self._rungs(), partial(self._predict, volume))
+        started = perf_counter()
+        with memory_named(self.device):
             label_map = LabelMap(array=array, grid=volume.grid)
             findings = measure(pipeline, volume, label_map)
             check_plausible(pipeline, label_map, findings)
@@ -111,9 +114,38 @@ class Runner:
             volume=volume,
             label_map=label_map,
             findings=findings,
-            device=self.device_text,
+            device="cpu" if rung is Rung.CPU else self.device_text,
             seconds={"read": read, **stages, "measure": perf_counter() - started},
+            rung=rung,
         )
+
+    def _rungs(self) -> Iterator[Rung]:
+        """The steps of the ladder, found as they are needed: what comes second depends on the bundle, once it is loaded."""
+        yield Rung.CONFIGURED
+        inferer = self._bundle.inferer if self._bundle is not None else None
+        yield from (rung for rung in rungs(inferer, self.device) if rung is not Rung.CONFIGURED)
+
+    def _predict(self, volume: Volume, rung: Rung) -> tuple[NDArray[np.uint8], dict[str, float]]:
+        with memory_named(self.device):
+            bundle = self.load() if rung is not Rung.CPU else self._loaded_on(torch.device("cpu"))
+            labels = frozenset(label.value for label in self.entry.pipeline.labels)
+            inferer = adapted(bundle.inferer, rung, bundle.device)
+            return bundle.predict(volume, labels, inferer, on_host=rung is Rung.HOST_STITCHING)
+
+
+def place_of(device: str) -> torch.device:
+    """Which device ``auto``, ``cpu`` or ``cuda:N`` is, on this machine.
+
+    Raises
+    ------
+    BundleContract
+        reason ``device``: torch does not know it.
+    """
+    chosen = ("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        return torch.device("cuda:0" if chosen == "cuda" else chosen)
+    except RuntimeError as error:
+        raise BundleContract(f"{device!r} is no device; use auto, cpu or cuda:N.", reason="device") from error
 
 
 def check_limits(limits: Limits, grid: Grid) -> None:
@@ -137,15 +169,3 @@ def check_limits(limits: Limits, grid: Grid) -> None:
 def _require(span: Span, value: float, what: str, reason: str) -> None:
     if value not in span:
         raise GeometryError(f"{what.format(format(value, 'g'))}; accepted is {span} mm.", reason=reason)
-
-
-@contextmanager
-def _memory_named(device: torch.device) -> Iterator[None]:
-    """Give running out of memory its own error, whoever runs out."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(f"The memory of {device} does not suffice for this series.") from error
-    except MemoryError as error:
-        raise OutOfMemory("The memory of this machine does not suffice for this series.") from error

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pipelines.damage import damage_refused
 from pipelines.errors import GeometryError, IdentityConflict
 from pipelines.geometry import Grid
+from pipelines.header import read_header
 from pipelines.pixels import read_slice, rescale_of
 from pipelines.result import SeriesFiles, Volume
 from pipelines.stacking import stack
@@ -26,10 +26,10 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
     Raises
     ------
     UnsupportedPixelData
-        reason ``unreadable``: a file is damaged or no DICOM.
+        reason ``unreadable``: a file is damaged or no DICOM, or it holds more than `pipelines.header` allows.
     """
     with damage_refused():
-        return tuple(dcmread(path, stop_before_pixels=True) for path in paths)
+        return tuple(read_header(path) for path in paths)
 
 
 @damage_refused()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.peers", "tests.studies"]
+pytest_plugins = ["tests.peers", "tests.studies", "tests.stores"]
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from node.core.states import DELIVERY, STUDY, WORK
+from node.core.states import DELIVERED, DELIVERY, STUDY, WORK
 from node.ledger import audit, spooled
 from node.spool.local import LocalSpool
 from tests.nodes import Node
@@ -20,9 +20,21 @@ IDENTITY = ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", 
 
 #: The state that an audit event leaves its work in.
 WORK_AFTER = {"queued": "queued", "claimed": "running", "finished": "done", "refused": "refused", "failed": "failed", "retried": "queued"}
-WORK_AFTER |= {"rescued": "queued", "replayed": "queued"}
+WORK_AFTER |= {"rescued": "queued", "replayed": "queued", "put_off": "queued", "cancelled": "refused"}
 DELIVERY_AFTER = {"owed": "waiting", "started": "sending", "sent": "sent", "refused": "refused", "postponed": "waiting"}
-DELIVERY_AFTER |= {"replayed": "waiting"}
+DELIVERY_AFTER |= {
+    "replayed": "waiting",
+    "committed": "committed",
+    "found": "found",
+    "lost": "waiting",
+    "unconfirmed": "sent",
+    "withheld": "shadow",
+}
+STEP_AFTER = {"created": "IN PROGRESS", "updated": "IN PROGRESS", "completed": "COMPLETED", "discontinued": "DISCONTINUED"}
+
+CIRCUIT_AFTER = {"opened": "open", "probed": "probing", "closed": "closed"}
+PLEDGE_AFTER = {"begun": "asking", "asked": "asked", "expired": "expired", "reported": "reported"}
+COMMITMENT_AFTER = {"requested": "waiting", "repeated": "waiting", "reported": "reported", "failed": "failed"}
 
 
 class Archived:
@@ -83,7 +95,7 @@ def i3_each_output_is_at_its_destination_once(node: Node, archives: dict[str, Ar
     owed = node.rows("delivery")
     for name, archive in archives.items():
         held = Counter(str(dataset.SOPInstanceUID) for dataset in archive.datasets)
-        sent = {row["sop_instance_uid"] for row in owed if row["destination"] == name and row["state"] in ("sent", "committed")}
+        sent = {row["sop_instance_uid"] for row in owed if row["destination"] == name and row["state"] in DELIVERED}
         assert all(count == 1 for count in held.values()), "an object is at the destination twice"
         assert set(held) == sent, f"{name} holds {sorted(held)}, the ledger says {sorted(sent)}"
 
@@ -91,6 +103,8 @@ def i3_each_output_is_at_its_destination_once(node: Node, archives: dict[str, Ar
 def i4_identity_equals_the_source(node: Node, archives: dict[str, Archived]) -> None:
     sources: dict[str, Dataset] = {}
     for row in node.rows("instance"):
+        if row["quarantined"]:
+            continue  # of another patient: nothing may be made of it
         path = node.config.node.data / "spool" / row["key"]
         sources.setdefault(row["study_instance_uid"], dcmread(path, stop_before_pixels=True))
     for archive in archives.values():
@@ -107,6 +121,10 @@ def i5_every_state_is_explained_by_the_audit_log(node: Node) -> None:
     studies: dict[tuple[str | None, int | None], str] = {}
     works: dict[str, str] = {}
     deliveries: dict[tuple[str | None, str | None], str] = {}
+    steps: dict[tuple[str | None, str | None], str] = {}
+    commitments: dict[str, str] = {}
+    pledges: dict[str, str] = {}
+    circuits: dict[str | None, str] = {}
     for row in events:
         noun, verb = row.event.split(".")
         if noun == "study":
@@ -118,9 +136,23 @@ def i5_every_state_is_explained_by_the_audit_log(node: Node) -> None:
         elif noun == "delivery":
             deliveries[row.sop_instance_uid, row.destination] = DELIVERY_AFTER[verb]
             works.setdefault(str(row.work_id), "queued")
+        elif noun == "step" and verb in STEP_AFTER:
+            steps[row.sop_instance_uid, row.study_instance_uid] = STEP_AFTER[verb]
+        elif noun == "commitment" and verb in COMMITMENT_AFTER:
+            commitments[str(row.work_id)] = COMMITMENT_AFTER[verb]
+        elif noun == "circuit":
+            circuits[row.destination] = CIRCUIT_AFTER[verb]
+        elif noun == "pledge":
+            pledges[row.detail["transaction_uid"]] = PLEDGE_AFTER[verb]
     assert {(row["study_instance_uid"], row["revision"]): row["state"] for row in node.rows("study")} == studies
     assert {row["id"]: row["state"] for row in node.rows("work")} == works
     assert {(row["sop_instance_uid"], row["destination"]): row["state"] for row in node.rows("delivery")} == deliveries
+    assert {(row["sop_instance_uid"], row["study_instance_uid"]): row["state"] for row in node.rows("procedure_step")} == steps
+    assert {row["id"]: row["state"] for row in node.rows("commitment")} == commitments
+    assert {row["transaction_uid"]: row["state"] for row in node.rows("pledge")} == pledges
+    assert {row["destination"]: row["state"] for row in node.rows("circuit")} == {
+        row["destination"]: "closed" for row in node.rows("circuit")
+    } | circuits
     received = Counter(row.sop_instance_uid for row in events if row.event == "instance.received")
     assert received == Counter(row["sop_instance_uid"] for row in node.rows("instance"))
     assert set(studies.values()) <= set(STUDY.values())
@@ -131,12 +163,12 @@ def i5_every_state_is_explained_by_the_audit_log(node: Node) -> None:
 def i6_nothing_is_in_limbo(node: Node) -> None:
     assert {row["state"] for row in node.rows("study")} <= {"processed"}
     assert {row["state"] for row in node.rows("work")} <= {"done", "refused", "failed"}
-    assert {row["state"] for row in node.rows("delivery")} <= {"sent", "committed", "refused"}
+    assert {row["state"] for row in node.rows("delivery")} <= {*DELIVERED, "refused", "shadow"}
 
 
 def i7_no_orphan_files(node: Node) -> None:
     """Every file is known to the ledger; what a killed process left in ``incoming`` is cleared when the next one starts."""
-    for owner in ("listen", "work"):
+    for owner in ("listen", "work", "web"):
         with node.ledger() as ledger, ledger.reading() as tx, LocalSpool(node.config.node.data / "spool", owner) as spool:
             spool.recover(functools.partial(spooled.is_known, tx))
             assert set(spool.list()) == spooled.known_keys(tx)

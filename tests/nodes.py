@@ -25,7 +25,8 @@ format = "json"
 [listen]
 host = "127.0.0.1"
 port = {port}
-min_free_bytes = 0
+min_free_bytes = {min_free_bytes}
+{listen}
 [assemble]
 quiet_s = {quiet_s}
 sweep_s = 0.2
@@ -39,6 +40,7 @@ lease_s = {lease_s}
 retry_first_s = 0.2
 retry_most_s = 1.0
 crashes = 20
+{work}
 [deliver]
 lease_s = {lease_s}
 retry_first_s = 0.2
@@ -46,6 +48,7 @@ retry_most_s = 1.0
 connect_s = 5.0
 answer_s = 10.0
 crashes = 20
+{deliver}
 """
 
 DESTINATION = """\
@@ -54,6 +57,7 @@ name = "{name}"
 ae_title = "{ae_title}"
 host = "127.0.0.1"
 port = {port}
+confirm = "{confirm}"
 """
 
 
@@ -71,12 +75,14 @@ class RoleProcess(Peer):
         return [sys.executable, "-m", "node", self.role, "--config", str(self.node.config_path)]
 
     def is_ready(self) -> bool:
+        if self.role == "web":
+            return self.log.count('"event": "web.opened"') > self._lives
         if self.role in ("listen", "serve"):
             return echo_scu(HOST, self.port, called="RADNODE")
         return self.log.count('"event": "queue.opened"') > self._lives
 
     def start(self) -> "RoleProcess":
-        self._lives = self.log.count('"event": "queue.opened"')
+        self._lives = sum(self.log.count(f'"event": "{opened}"') for opened in ("queue.opened", "web.opened"))
         super().start()
         return self
 
@@ -98,12 +104,31 @@ class Node:
         Who is owed the results.
     database : str, optional
         A URL; SQLite in the folder when empty.
+    listen, work, deliver, more : str, optional
+        Further lines of [listen], [work] and [deliver], and further tables.
+    confirm : str, optional
+        How destinations are asked behind their Success.
+    web : str, optional
+        Lines of ``[web]``; with any, instances are taken by HTTP on ``web_port`` as well.
     """
 
     def __init__(
-        self, folder: Path, destinations: Sequence[tuple[str, str, int]], *, database: str = "", quiet_s: float = 0.8, lease_s: float = 2.0
+        self,
+        folder: Path,
+        destinations: Sequence[tuple[str, str, int]],
+        *,
+        database: str = "",
+        quiet_s: float = 0.8,
+        lease_s: float = 2.0,
+        listen: str = "",
+        more: str = "",
+        web: str = "",
+        min_free_bytes: int = 0,
+        confirm: str = "none",
+        work: str = "",
+        deliver: str = "",
     ) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.web_port = folder, free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         self.config_path = folder / "config.toml"
         values = {
@@ -113,9 +138,15 @@ class Node:
             "repository": REPOSITORY,
             "quiet_s": quiet_s,
             "lease_s": lease_s,
+            "listen": listen,
+            "min_free_bytes": min_free_bytes,
+            "work": work,
+            "deliver": deliver,
         }
         text = TEMPLATE.format(**values)
-        text += "".join(DESTINATION.format(name=name, ae_title=title, port=port) for name, title, port in destinations)
+        text += f"[web]\nport = {self.web_port}\n{web}\n" if web else ""
+        text += "".join(DESTINATION.format(name=name, ae_title=title, port=port, confirm=confirm) for name, title, port in destinations)
+        text += more
         self.config_path.write_text(text)
         self.config: Config = read_config(self.config_path)
         self.processes: list[RoleProcess] = []

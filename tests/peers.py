@@ -29,12 +29,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import psutil
 import psycopg
 import pytest
 
 HOST = "127.0.0.1"
 PACKAGES = {  # program -> Debian package
+    "curl": "curl",
     "openssl": "openssl",
+    "gcc": "gcc",
     "storescp": "dcmtk",
     "storescu": "dcmtk",
     "dcmsend": "dcmtk",
@@ -46,6 +49,7 @@ PACKAGES = {  # program -> Debian package
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "java": "default-jre-headless",
+    "javac": "default-jdk-headless",
     "chromium": "chromium",
     "setpriv": "util-linux",
 }
@@ -147,7 +151,7 @@ class Peer:
             )
         self.running.add(self)
         try:
-            wait_until(self._has_started, seconds=30, sentence=f"{self.name} does not answer on port {self.port}")
+            wait_until(self._has_started, seconds=60, sentence=f"{self.name} does not answer on port {self.port}")
         except BaseException as problem:
             problem.add_note(self.log[-2000:])
             self.kill()
@@ -506,6 +510,16 @@ class Orthanc(Peer):
         answer: dict[str, Any] = self.request("POST", f"/modalities/{modality}/store", body, timeout=timeout)
         return answer
 
+    def ask_for_commitment(self, modality: str, *instances: tuple[str, str]) -> str:
+        """Ask a known AE to answer for instances (SOP Class UID, SOP Instance UID); return the transaction's UID."""
+        body = {"DicomInstances": [list(pair) for pair in instances], "Timeout": 10}
+        return str(self.request("POST", f"/modalities/{modality}/storage-commitment", body)["ID"])
+
+    def commitment(self, transaction_uid: str) -> dict[str, Any]:
+        """Return what is known of a transaction: ``Status`` (Pending, Success or Failure), ``Success`` and ``Failures``."""
+        found: dict[str, Any] = self.request("GET", f"/storage-commitment/{transaction_uid}")
+        return found
+
     def studies(self) -> list[str]:
         """List the Study Instance UIDs."""
         found = self.request("POST", "/tools/find", {"Level": "Study", "Query": {}, "Expand": True})
@@ -541,8 +555,8 @@ class PostgreSQL(Peer):
     Parameters
     ----------
     durable : bool
-        Whether a COMMIT waits for the disk. Off by default, for speed: the data then outlive a crash of the server, not
-        one of the machine.
+        Whether a COMMIT waits for the disk. Off by default, for speed: a crash of the server may then take what was committed
+        last with it.
     """
 
     name = "postgresql"
@@ -590,6 +604,21 @@ class PostgreSQL(Peer):
         with self.connect() as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql+psycopg://radnode@{HOST}:{self.port}/{name}"
+
+    def pause(self) -> None:
+        """Freeze the server with all its sessions: each leads a process group of its own."""
+        for process in self._family():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        for process in self._family():
+            process.resume()
+
+    def _family(self) -> list[psutil.Process]:
+        assert self.process is not None
+        server = psutil.Process(self.process.pid)
+        return [server, *server.children(recursive=True)]
 
     def crash(self) -> None:
         """Crash the server: connections break, nothing is written, and the next start recovers from the log.

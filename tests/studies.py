@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.phantom import ChestPhantom, make_chest_ct, write_datasets
+from tests.databases import prepare_database
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +22,5 @@ def study(phantom: ChestPhantom, tmp_path: Path) -> list[Path]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database; empty for SQLite in the node's folder."""
-    return "" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+    """The URL of a new database; empty for SQLite in the node's folder."""
+    return "" if request.param == "sqlite" else prepare_database(request.getfixturevalue("postgresql_url"))

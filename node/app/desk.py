@@ -12,6 +12,7 @@ from node.intake.receive import Desk
 from node.intake.recent import Recent
 from node.intake.room import Room
 from node.intake.scribe import Scribe
+from node.ledger import instances
 from node.ledger.inquiry import Inquiry
 
 
@@ -19,7 +20,7 @@ from node.ledger.inquiry import Inquiry
 def open_desk(role: Role, presence: Presence) -> Iterator[Desk]:
     """Settle what a crash has left, then receive; at the end every row is written."""
     adopt_all(role.ledger, role.spool)
-    scribe, inquiry = Scribe(role.ledger), Inquiry(role.ledger)
+    scribe, inquiry = Scribe(role.ledger, role.spool.keep), Inquiry(role.ledger, instances.HELD)
     scribe.start()
     try:
         yield Desk(

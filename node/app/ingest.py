@@ -22,14 +22,14 @@ from node.app.desk import open_desk
 from node.app.role import Role
 from node.config import Config
 from node.core.errors import InputError
+from node.core.part10 import FileMeta, NoFileMeta, find_data_set, read_file_meta
 from node.core.study import Arrival, Peer
-from node.intake.header import UNREADABLE
+from node.core.unreadable import UNREADABLE
 from node.intake.presence import Presence
 from node.intake.receive import Receiver
 
 _CALLING_AE = "RADNODE-INGEST"
 _DIRECTORY = "1.2.840.10008.1.3.10"  # a DICOMDIR (PS3.10 section 8) lists instances and is none
-_GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), the first element of a DICOM file (PS3.10 section 7.1)
 _NOT_DICOM = "not a DICOM file with File Meta Information"
 
 
@@ -95,25 +95,23 @@ def _take(receiver: Receiver, visit: str, peer: Peer, content: bytes) -> str:
     arrival = Arrival(
         peer=peer,
         association_id=visit,
-        sop_class_uid=str(inside.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", "")),
-        sop_instance_uid=str(inside.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID", "")),
-        transfer_syntax_uid=str(meta.get("TransferSyntaxUID", "")),
+        sop_class_uid=str(inside.get("SOPClassUID") or meta.sop_class_uid),
+        sop_instance_uid=str(inside.get("SOPInstanceUID") or meta.sop_instance_uid),
+        transfer_syntax_uid=meta.transfer_syntax_uid,
     )
     reception = receiver.begin(arrival)
     reception.write(memoryview(content)[offset:])
     return f"0x{reception.finish():04X}"
 
 
-def _split(content: bytes) -> tuple[Dataset | None, int]:
+def _split(content: bytes) -> tuple[FileMeta | None, int]:
     """The File Meta Information of a file, and where its data set begins; no meta when it is not a DICOM instance."""
-    if content[128:132] != b"DICM" or content[132:140] != _GROUP_LENGTH:
-        return None, 0
-    offset = 144 + int.from_bytes(content[140:144], "little")
     try:
-        meta = dcmread(BytesIO(content[:offset])).file_meta
-    except UNREADABLE:
+        offset = find_data_set(content)
+    except NoFileMeta:
         return None, 0
-    return (None, 0) if meta.get("MediaStorageSOPClassUID") == _DIRECTORY else (meta, offset)
+    meta = read_file_meta(content[:offset]) if offset is not None else None
+    return (None, 0) if meta is None or meta.sop_class_uid == _DIRECTORY else (meta, offset or 0)
 
 
 def _read_identity(content: bytes) -> Dataset:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
-
+from node.app.schedule import open_operator
 from node.config import Config
-from node.ledger import jobs, outbox
-from node.ledger.engine import Ledger
-from node.work.engine import Engine
 
 
-def replay(config: Config, work_id: str, who: str) -> None:
-    """Bring refused or failed work back.
+def replay(config: Config, target: str, who: str) -> list[str]:
+    """Bring refused or failed work back: one job or parcel, or all of a study's latest revision; return what was.
 
     Raises
     ------
     StateError
         If there is no such work, or it is neither refused nor failed.
     """
-    with ExitStack() as stack:
-        ledger = stack.enter_context(closing(Ledger(config.database_url, actor=f"replay@{who}")))
-        engine = stack.enter_context(Engine(config.database_url))
-
-        with ledger.writing() as tx:
-            task = jobs.replay(tx, work_id, who, engine.dispatch)
-            if task.kind == "deliver":
-                outbox.replay(tx, task)
+    with open_operator(config, "replay", who) as operator:
+        return operator.replay(target)

@@ -6,22 +6,25 @@ import os
 import signal
 import threading
 from contextlib import ExitStack
+from queue import SimpleQueue
 
 import structlog
 
+from node.app.residence import check_place, resident
+from node.app.schedule import open_work_engine
+from node.app.store import open_spool, settle_in
 from node.config import Config, RetrySection
 from node.core.errors import ConfigError
 from node.core.job import WorkKind
-from node.core.result import Destination
 from node.ledger.engine import Ledger
 from node.ledger.migrate import migrating
-from node.spool.local import LocalSpool
+from node.ledger.patience import ANSWER_S
 from node.work import engine as work_engine
-from node.work.engine import Engine, Executor
+from node.work.engine import Executor
 from node.work.identity import new_identity
 from node.work.lease import Heart
 from node.work.loop import Loop
-from node.work.reaper import Reaper
+from node.work.reaper import Longest, Reaper
 from node.work.retry import RetryPolicy
 from pipelines.catalog import Catalog, load_catalog
 
@@ -34,7 +37,7 @@ DRAIN_S = 20.0
 def migrate(config: Config) -> None:
     """Bring the ledger and the engine's tables up to date; one process at a time, the others wait."""
     with migrating(config.database_url):
-        work_engine.prepare(config.database_url, config.work.poll_s, {"infer": 1, "deliver": 1})
+        work_engine.prepare(config.database_url, config.work.poll_s, {"infer": config.work.jobs + config.work.ahead, "deliver": 1})
 
 
 def read_catalog(config: Config) -> Catalog:
@@ -46,22 +49,26 @@ def read_catalog(config: Config) -> Catalog:
         If a pipeline is enabled that there is no folder for.
     """
     catalog = load_catalog(config.pipelines.folder, config.pipelines.models)
-    unknown = [name for name in config.pipelines.enabled if name not in catalog.available and name not in catalog.unavailable]
+    unknown = [name for name in config.every_pipeline if name not in catalog.available and name not in catalog.unavailable]
     if unknown:
-        raise ConfigError(f"pipelines.enabled: there is no pipeline {', '.join(unknown)} in {config.pipelines.folder}.")
+        raise ConfigError(f"There is no pipeline {', '.join(unknown)} in {config.pipelines.folder}.")
     return catalog
-
-
-def destinations_of(config: Config) -> dict[str, Destination]:
-    """The configured destinations, by name."""
-    return {found.name: Destination(**found.model_dump(exclude={"tls"})) for found in config.destination}
 
 
 def stop_on_signals() -> threading.Event:
     """An event that SIGTERM and SIGINT set."""
     stop = threading.Event()
+    # A handler runs in the middle of whatever the main thread does. Were that ``stop.wait()``, which holds the event's lock, setting it
+    # here would wait for ever; this queue alone may be written to at any moment.
+    asked: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+        signal.signal(number, lambda number, _frame: asked.put(number))
+
+    def watch() -> None:
+        asked.get()
+        stop.set()
+
+    threading.Thread(target=watch, name="signals", daemon=True).start()
     return stop
 
 
@@ -86,13 +93,16 @@ class Role:
     """
 
     def __init__(self, config: Config, name: str, stack: ExitStack, *, owner: str = "") -> None:
+        check_place(config)
         migrate(config)
         self.config = config
         self.identity = new_identity()
-        self.ledger = Ledger(config.database_url, actor=f"{name}@{self.identity}")
+        self.ledger = Ledger(config.database_url, actor=f"{name}@{self.identity}", answer_s=ANSWER_S)
         stack.callback(self.ledger.close)
-        self.engine = stack.enter_context(Engine(config.database_url))
-        self.spool = stack.enter_context(LocalSpool(config.node.data / "spool", owner or name))
+        stack.enter_context(resident(self.ledger))
+        self.engine = stack.enter_context(open_work_engine(config))
+        self.spool = stack.enter_context(open_spool(config, owner or name))
+        settle_in(config, self.ledger, self.spool)
 
 
 def policy_of(section: RetrySection) -> RetryPolicy:
@@ -106,6 +116,8 @@ def run_queue(role: Role, kind: WorkKind, heart: Heart, loop: Loop, section: Ret
     executor = Executor(role.config.database_url, kind, role.identity, loop.perform)
     executor.start()
     log.info("queue.opened", kind=kind)
-    Reaper(role.ledger, role.engine, section.lease_s, heart.is_steady).run(stop)
+    sections = (role.config.work, role.config.deliver)
+    longest = Longest(lease_s=max(each.lease_s for each in sections), delay_s=max(policy_of(each).longest_s for each in sections))
+    Reaper(role.ledger, role.engine, section.lease_s, heart.is_steady, longest).run(stop)
     executor.stop(DRAIN_S)
     heart.stop()

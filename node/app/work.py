@@ -1,4 +1,4 @@
-"""The role that infers: one light parent with the leases, one child with torch and the warm models."""
+"""The role that infers: one light parent with the leases, one child for each warm model."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from node import __version__, process
-from node.app.role import Role, destinations_of, policy_of, read_catalog, run_queue
+from node.app.attendant import Attendant
+from node.app.remotes import destinations_of
+from node.app.role import Role, policy_of, read_catalog, run_queue
+from node.app.schedule import shadow_of
 from node.config import Config
 from node.core.job import Work
 from node.core.result import Equipment
 from node.ledger import spooled
-from node.work.device import Device
 from node.work.infer import Inference
 from node.work.lease import Heart
 from node.work.loop import Loop
@@ -27,14 +28,22 @@ def run(config: Config, stop: threading.Event) -> None:
     with ExitStack() as stack:
         role = Role(config, "work", stack)
         role.spool.recover(lambda key: role.ledger.write(lambda tx: spooled.is_known(tx, key)))
-        device: Device[process.Request, Any] = Device(process.run_job)
-        stack.callback(device.close)
         catalog = read_catalog(config)
-        for name in set(config.pipelines.enabled) & set(catalog.available):
+        attendant = Attendant(role)
+        device = attendant.device
+        stack.callback(device.close)
+        if not attendant.into_service(stop):
+            return
+        for name in set(config.every_pipeline) & set(catalog.available):
             section, digest = config.pipelines, catalog.available[name].model.digest
-            device.prepare(process.warm_up, section.folder / name / "pipeline.toml", section.models, config.work.device, digest)
-        ask = _requests(config, catalog)
-        station = Inference(role.ledger, role.spool, device, ask, list(destinations_of(config)), role.engine.dispatch)
+            device.prepare(digest, process.warm_up, section.folder / name / "pipeline.toml", section.models, attendant.place, digest)
+        ask = _requests(config, catalog, attendant.place)
+        shadow = shadow_of(config)
+        station = Inference(
+            *(role.ledger, role.spool, device, ask, list(destinations_of(config)), role.engine.dispatch),
+            family=attendant.family,
+            shadow=shadow,
+        )
         heart = Heart(role.ledger, config.work.lease_s, device.cancel)
         loop = Loop(
             role.ledger,
@@ -49,7 +58,7 @@ def run(config: Config, stop: threading.Event) -> None:
         run_queue(role, "infer", heart, loop, config.work, stop)
 
 
-def _requests(config: Config, catalog: Catalog) -> Callable[[Work, Sequence[Path]], tuple[process.Request, float]]:
+def _requests(config: Config, catalog: Catalog, device: str) -> Callable[[Work, Sequence[Path]], tuple[process.Request, float]]:
     equipment = Equipment(**config.equipment.model_dump(), software_version=__version__)
 
     def ask(task: Work, paths: Sequence[Path]) -> tuple[process.Request, float]:
@@ -61,7 +70,7 @@ def _requests(config: Config, catalog: Catalog) -> Callable[[Work, Sequence[Path
             files=SeriesFiles(series_instance_uid=task.job.series_instance_uids[0], paths=tuple(paths)),
             pipelines=config.pipelines.folder,
             models=config.pipelines.models,
-            device=config.work.device,
+            device=device,
             equipment=equipment,
         )
         return request, catalog.available[name].pipeline.limits.seconds

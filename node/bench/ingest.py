@@ -1,7 +1,8 @@
 """``radnode bench ingest``: how fast instances are received, beside DCMTK, Orthanc and pynetdicom in the same run.
 
-Receivers take turns, so that what else the machine does meets all of them; a rate is the median of the rounds. Each answers on its own
-terms: RadNode answers when the bytes are fsynced and hashed, storescp when they are handed to the operating system.
+Receivers take turns, another one first in each round, so that what else the machine does meets all of them; a rate is that of the median
+round. Each answers on its own terms: RadNode answers when the bytes are fsynced and hashed, storescp when they are handed to the operating
+system.
 """
 
 from __future__ import annotations
@@ -10,20 +11,25 @@ import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from node import __version__
-from node.bench.limits import fsyncs_per_second, loopback_bytes_per_second
+from node.bench.limits import even_out, fsyncs_per_second, loopback_bytes_per_second
 from node.bench.load import send_load
 from node.bench.receivers import running
 from node.bench.series import write_series
 from node.core.errors import PeerUnavailable
+
+#: Before each run: the disk has written what the last one left behind, and what was started has come to rest.
+_REST_S = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,27 +66,36 @@ def run(plan: Plan, console: Console) -> list[Measured]:
     console.print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, RadNode {__version__}"
     )
-    console.print(f"limits: {fsyncs_per_second(plan.folder):.0f} fsynced CT files/s, loopback {loopback_bytes_per_second() / 1e6:.0f} MB/s")
-    runs = [
-        (kind, count, name) for _ in range(plan.rounds) for kind in plan.kinds for count in plan.associations for name in plan.receivers
-    ]
+    fsyncs = ", ".join(f"{fsyncs_per_second(plan.folder, count):.0f} with {count}" for count in plan.associations)
+    console.print(f"limits: fsynced CT files/s by so many writers: {fsyncs}; loopback {loopback_bytes_per_second() / 1e6:.0f} MB/s")
     missing: set[str] = set()
     with Progress(console=console) as progress:
-        for kind, count, name in progress.track(runs, description="receiving"):
-            if name in missing:
-                continue
-            try:
-                found.append(_measure(kind, count, name, files[kind], plan.folder / "received"))
-            except PeerUnavailable as error:
-                missing.add(name)
-                progress.console.print(f"{name} is left out: {error.sentence}")
+        for kind, number in progress.track([(kind, number) for kind in plan.kinds for number in range(plan.rounds)], description="rounds"):
+            # What is received stays until the round is over: ext4 looks for a long time at inodes that were freed a moment ago.
+            with TemporaryDirectory(prefix="received-", dir=plan.folder) as folder:
+                runs = [(count, name) for count in plan.associations for name in _turned(plan.receivers, number)]
+                for place, (count, name) in progress.track(list(enumerate(runs)), description=f"{kind}, round {number + 1}"):
+                    if name in missing:
+                        continue
+                    try:
+                        found.append(_measure(kind, count, name, files[kind], Path(folder) / str(place)))
+                    except PeerUnavailable as error:
+                        missing.add(name)
+                        progress.console.print(f"{name} is left out: {error.sentence}")
     for kind in plan.kinds:
         console.print(_table(kind, [one for one in found if one.kind == kind], plan))
     return found
 
 
+def _turned(names: Sequence[str], number: int) -> Sequence[str]:
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
 def _measure(kind: str, associations: int, receiver: str, files: Sequence[Path], folder: Path) -> Measured:
-    with running(receiver, folder) as peer:
+    with running(receiver, folder) as peer, peer.watching_memory() as peak_mb:
+        even_out(folder)
+        time.sleep(_REST_S)
         before = peer.cpu_seconds()
         load = send_load(peer.target, files, associations)
         spent = peer.cpu_seconds() - before
@@ -91,7 +106,7 @@ def _measure(kind: str, associations: int, receiver: str, files: Sequence[Path],
             per_second=load.instances / load.seconds,
             mb_per_second=load.bytes / load.seconds / 1e6,
             cpu_s_per_1000=1000 * spent / load.instances,
-            peak_mb=peer.peak_mb(),
+            peak_mb=peak_mb(),
             p50_ms=1000 * load.latencies[len(load.latencies) // 2],
             p99_ms=1000 * load.latencies[int(len(load.latencies) * 0.99)],
             failed=load.failed,
@@ -103,34 +118,35 @@ def medians(found: Sequence[Measured]) -> Mapping[tuple[int, str], Measured]:
     groups: dict[tuple[int, str], list[Measured]] = {}
     for one in found:
         groups.setdefault((one.associations, one.receiver), []).append(one)
-    return {key: sorted(group, key=lambda one: one.per_second)[len(group) // 2] for key, group in groups.items()}
+    return {key: sorted(group, key=lambda one: one.per_second)[(len(group) - 1) // 2] for key, group in groups.items()}
+
+
+_COLUMNS = (
+    *("associations", "receiver", "instances/s", "min-max", "MB/s", "CPU s/1000", "peak MB", "p50 ms", "p99 ms", "failed"),
+    *("x rate", "x CPU", "x memory"),
+)
 
 
 def _table(kind: str, found: Sequence[Measured], plan: Plan) -> Table:
-    table = Table(title=f"{kind}: median of {plan.rounds} rounds; ratios are RadNode's rate over the other's", title_justify="left")
-    for column in (
-        "associations",
-        "receiver",
-        "instances/s",
-        "min-max",
-        "MB/s",
-        "CPU s/1000",
-        "peak MB",
-        "p50 ms",
-        "p99 ms",
-        "failed",
-        "ratio",
-    ):
+    title = f"{kind}: median of {plan.rounds} rounds; x is RadNode's figure over the other's"
+    table = Table(title=title, title_justify="left")
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "receiver" else "right")
     middle = medians(found)
-    for (count, name), one in middle.items():
+    for (count, name), one in sorted(middle.items(), key=lambda item: (item[0][0], plan.receivers.index(item[0][1]))):
         rates = [other.per_second for other in found if (other.associations, other.receiver) == (count, name)]
         ours = middle.get((count, "radnode"))
-        ratio = f"{ours.per_second / one.per_second:.2f}" if ours and name != "radnode" else ""
         cells = (count, name, f"{one.per_second:.0f}", f"{min(rates):.0f}-{max(rates):.0f}", f"{one.mb_per_second:.0f}")
-        more = (f"{one.cpu_s_per_1000:.2f}", f"{one.peak_mb:.0f}", f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}", one.failed, ratio)
-        table.add_row(*(str(cell) for cell in (*cells, *more)))
+        more = (f"{one.cpu_s_per_1000:.2f}", f"{one.peak_mb:.0f}", f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}", one.failed)
+        table.add_row(*(str(cell) for cell in (*cells, *more, *_ratios(ours, one))))
     return table
+
+
+def _ratios(ours: Measured | None, other: Measured) -> tuple[str, ...]:
+    if ours is None or ours.receiver == other.receiver:
+        return ("", "", "")
+    pairs = ((ours.per_second, other.per_second), (ours.cpu_s_per_1000, other.cpu_s_per_1000), (ours.peak_mb, other.peak_mb))
+    return tuple(f"{mine / theirs:.2f}" if theirs else "" for mine, theirs in pairs)
 
 
 def save(found: Sequence[Measured], folder: Path) -> None:

@@ -9,20 +9,37 @@ import time
 from pathlib import Path
 
 
-def fsyncs_per_second(folder: Path, size: int = 526_000, count: int = 100) -> float:
-    """Files of ``size`` bytes that can be written and fsynced in a second, one after the other."""
+def fsyncs_per_second(folder: Path, writers: int, size: int = 526_000, count: int = 200) -> float:
+    """Files of ``size`` bytes that so many writers at once can write and fsync in a second."""
     content = os.urandom(size)
+
+    def write(first: int) -> None:
+        for number in range(first, count, writers):
+            with (folder / f"fsync-{number}").open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+
+    crew = [threading.Thread(target=write, args=(first,)) for first in range(writers)]
     began = time.perf_counter()
-    for number in range(count):
-        path = folder / f"fsync-{number}"
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    for writer in crew:
+        writer.start()
+    for writer in crew:
+        writer.join()
     seconds = time.perf_counter() - began
     for number in range(count):
         (folder / f"fsync-{number}").unlink()
     return count / seconds
+
+
+def even_out(folder: Path, size: int = 512 << 20) -> None:
+    """Give every receiver the same memory to start from: a virtual machine hands free pages back to its host."""
+    path = folder / "even-out"
+    with path.open("wb") as file:
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+    path.unlink()
+    os.sync()
 
 
 def loopback_bytes_per_second(total: int = 1 << 30) -> float:

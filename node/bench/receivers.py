@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import psutil
 from node.bench.load import Target
 from node.core.errors import PeerUnavailable
 
+_LOOK_S = 0.1
 _CONFIG = """\
 [node]
 ae_title = "BENCH"
@@ -30,6 +32,7 @@ port = {port}
 min_free_bytes = 0
 max_associations = 200
 fast = {fast}
+processes = {processes}
 [assemble]
 quiet_s = 3600.0
 [pipelines]
@@ -50,26 +53,48 @@ class Running:
         times = [process.cpu_times() for process in tree]
         return sum(spent.user + spent.system + spent.children_user + spent.children_system for spent in times)
 
-    def peak_mb(self) -> float:
-        """Largest resident size that any process of the tree has had, in megabytes."""
-        tree = [self.process, *self.process.children(recursive=True)]
-        return max(_high_water(process.pid) for process in tree) / 1024
+    @contextmanager
+    def watching_memory(self) -> Iterator[Callable[[], float]]:
+        """Look at the memory of the tree meanwhile, for a child that ends takes its figure with it.
+
+        Yields
+        ------
+        callable
+            The largest resident size that any process of the tree has had, in megabytes.
+        """
+        found, over = [self._high_water()], threading.Event()
+
+        def look() -> None:
+            while not over.wait(_LOOK_S):
+                found.append(self._high_water())
+
+        watch = threading.Thread(target=look, daemon=True)
+        watch.start()
+        try:
+            yield lambda: max(*found, self._high_water()) / 1024
+        finally:
+            over.set()
+            watch.join()
+
+    def _high_water(self) -> int:
+        return max(_high_water(process.pid) for process in (self.process, *self.process.children(recursive=True)))
 
 
 def _high_water(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
     return 0
 
 
 Command = Callable[[Path, int], list[str]]
 
 
-def _radnode(fast: str) -> Command:
+def _radnode(*, fast: str = "true", processes: int = 0) -> Command:
     def command(folder: Path, port: int) -> list[str]:
-        (folder / "config.toml").write_text(_CONFIG.format(folder=folder, port=port, fast=fast), encoding="utf-8")
-        return [sys.executable, "-m", "node", "listen", "--config", str(folder / "config.toml")]
+        (folder / "config.toml").write_text(_CONFIG.format(folder=folder, port=port, fast=fast, processes=processes), encoding="utf-8")
+        return [sys.executable, "-m", "node.bench.crew", str(folder / "config.toml")]
 
     return command
 
@@ -106,25 +131,25 @@ def _pynetdicom(folder: Path, port: int) -> list[str]:
 
 #: Name -> how it is started. Each gets TCP_NODELAY, without which DCMTK and Orthanc wait 40 ms in every answer.
 RECEIVERS: Mapping[str, Command] = {
-    "radnode": _radnode("true"),
+    "radnode": _radnode(),
     "storescp": _storescp(),
     "storescp +B": _storescp("+B"),
     "orthanc": _orthanc,
     "pynetdicom": _pynetdicom,
-    "radnode slow path": _radnode("false"),
+    "radnode slow path": _radnode(fast="false"),
+    "radnode, one listener": _radnode(processes=1),
 }
 
 
 @contextmanager
 def running(name: str, folder: Path) -> Iterator[Running]:
-    """Run a receiver in an empty folder; it is killed and the folder emptied at the end.
+    """Run a receiver in a new folder, which is left to the caller; the receiver is killed at the end.
 
     Raises
     ------
     PeerUnavailable
         If it is not installed or does not answer.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -143,7 +168,6 @@ def running(name: str, folder: Path) -> Iterator[Running]:
             child.kill()
         process.kill()
         process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], port: int) -> None:

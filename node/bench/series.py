@@ -25,8 +25,8 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "ct": Kind(sop_class_uid=CTImageStorage, modality="CT", rows=512, frames=1, count=400),
-    "mr": Kind(sop_class_uid=MRImageStorage, modality="MR", rows=256, frames=1, count=1200),
+    "ct": Kind(sop_class_uid=CTImageStorage, modality="CT", rows=512, frames=1, count=1200),
+    "mr": Kind(sop_class_uid=MRImageStorage, modality="MR", rows=256, frames=1, count=3000),
     "multi-frame": Kind(sop_class_uid=EnhancedCTImageStorage, modality="CT", rows=512, frames=200, count=8),
 }
 

@@ -6,12 +6,17 @@ raise it; it is re-exported here. The upper half is what can be wrong around the
     CodedError
       ConfigError                 at start: every fault listed, exit 2
       RefusedByUs      refuse     answers a C-STORE status: NotAuthorised NotEnoughDisk DoesNotMatch NotUnderstood ConflictingDuplicate
+      QueryRefused     refuse     answers a C-FIND, C-MOVE or C-GET status: NotAllowedToAsk IdentifierMismatch IdentifierUnreadable
+                                  TooManyMatches TooManyInstances UnknownDestination
       InputError       refuse     (pipelines) NoUsableSeries GeometryError IdentityConflict UnsupportedPixelData ImplausibleResult
+                                  Discontinued Purged
       ModelError       fail       (pipelines) BundleMissing DigestMismatch BundleContract WrongOutput
       DeviceError      retry      (pipelines) OutOfMemory DeviceLost TimedOut
       EncodeError      fail       our object would be wrong: nothing is sent
       DeliveryError               PeerUnavailable retry, PeerRefused refuse
       StorageError     retry      the spool or the ledger cannot be written
+      WrongPlace       fail       the node would keep its state where it is not safe, or on one host too many
+      StepRefused      refuse   answers an N-CREATE or N-SET of a performed procedure step
       StateError       fail       something was asked of a study, a job or a delivery that its state does not allow
 """
 
@@ -42,6 +47,7 @@ from pipelines.errors import (
 __all__ = [
     "BundleContract",
     "BundleMissing",
+    "Cancelled",
     "CodedError",
     "ConfigError",
     "ConflictingDuplicate",
@@ -49,27 +55,38 @@ __all__ = [
     "DeviceError",
     "DeviceLost",
     "DigestMismatch",
+    "Discontinued",
     "DoesNotMatch",
     "EncodeError",
     "GeometryError",
+    "IdentifierMismatch",
+    "IdentifierUnreadable",
     "IdentityConflict",
     "ImplausibleResult",
     "InputError",
     "ModelError",
     "NoUsableSeries",
+    "NotAllowedToAsk",
     "NotAuthorised",
     "NotEnoughDisk",
     "NotUnderstood",
     "OutOfMemory",
     "PeerRefused",
     "PeerUnavailable",
+    "Purged",
+    "QueryRefused",
     "RefusedByUs",
     "StateError",
+    "StepRefused",
     "StorageError",
     "TimedOut",
+    "TooManyInstances",
+    "TooManyMatches",
+    "UnknownDestination",
     "UnsupportedPixelData",
     "Verdict",
     "WrongOutput",
+    "WrongPlace",
 ]
 
 
@@ -103,7 +120,7 @@ class NotEnoughDisk(RefusedByUs):
 
 
 class DoesNotMatch(RefusedByUs):
-    """The data set is not what the C-STORE command says it is."""
+    """The data set is not what its request says it is."""
 
     code = "DOES_NOT_MATCH"
     status = 0xA900
@@ -121,6 +138,82 @@ class ConflictingDuplicate(RefusedByUs):
 
     code = "CONFLICTING_DUPLICATE"
     status = 0xC001
+
+
+class StepRefused(CodedError):
+    """A statement on a performed procedure step that we do not take; the reason decides the status that is answered (PS3.7 Annex C)."""
+
+    code = "STEP_REFUSED"
+    verdict = Verdict.REFUSE
+
+
+class Discontinued(InputError):
+    """The modality has discontinued the procedure step that this is about: its images may be incomplete, or another patient's."""
+
+    code = "DISCONTINUED"
+
+
+class Cancelled(CodedError):
+    """An operator has cancelled the work."""
+
+    code = "CANCELLED"
+    verdict = Verdict.REFUSE
+
+
+class Purged(InputError):
+    """Instances that this is about were let go by a rule of [retention]; nothing is made of the rest."""
+
+    code = "PURGED"
+
+
+class QueryRefused(CodedError):
+    """A question that we do not answer; who asked is told by a failure status (PS3.4 sections C.4.1.1.4, C.4.2.1.5 and C.4.3.1.4)."""
+
+    code = "QUERY_REFUSED"
+    verdict = Verdict.REFUSE
+    status: ClassVar[int] = 0xC000
+
+
+class NotAllowedToAsk(QueryRefused):
+    """The peer may not query or retrieve (PS3.7 Annex C)."""
+
+    code = "NOT_ALLOWED_TO_ASK"
+    status = 0x0124
+
+
+class TooManyMatches(QueryRefused):
+    """More matches than are answered to one question, or the ledger is away: ask for less, or again later."""
+
+    code = "TOO_MANY_MATCHES"
+    status = 0xA700
+
+
+class TooManyInstances(QueryRefused):
+    """More instances than one retrieval can count, or the ledger is away: ask for less, or again later."""
+
+    code = "TOO_MANY_INSTANCES"
+    status = 0xA701
+
+
+class UnknownDestination(QueryRefused):
+    """The move destination is no remote AE of ours."""
+
+    code = "UNKNOWN_DESTINATION"
+    status = 0xA801
+
+
+class IdentifierMismatch(QueryRefused):
+    """The identifier has no level that the SOP class knows, or lacks a unique key."""
+
+    code = "IDENTIFIER_MISMATCH"
+    status = 0xA900
+
+
+class IdentifierUnreadable(QueryRefused):
+    """The identifier cannot be decoded."""
+
+    code = "IDENTIFIER_UNREADABLE"
+    status = 0xC000
 
 
 class EncodeError(CodedError):
@@ -155,6 +248,13 @@ class StorageError(CodedError):
 
     code = "STORAGE"
     verdict = Verdict.RETRY
+
+
+class WrongPlace(CodedError):
+    """The node would keep its state where it is not safe, or share with another host what cannot be shared; it does not start."""
+
+    code = "WRONG_PLACE"
+    verdict = Verdict.FAIL
 
 
 class StateError(CodedError):

@@ -66,16 +66,6 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """A remote AE that is owed results."""
-
-    name: str
-    ae_title: str
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What became of one object in one association.
 
@@ -92,3 +82,33 @@ class Answer:
     event: Literal["accept", "retry", "refuse"]
     dimse_status: int | None
     sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What was learned of an object that its destination had said Success to.
+
+    Attributes
+    ----------
+    event : str
+        ``commit``, ``find`` or ``lose``: an event of the delivery's transition table.
+    sentence : str
+        For an operator.
+    """
+
+    event: Literal["commit", "find", "lose"]
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unconfirmed:
+    """An object that its destination has said Success to, and what is not known more of.
+
+    Attributes
+    ----------
+    age_s : float
+        Since it was sent.
+    """
+
+    delivery: Delivery
+    age_s: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 
 _COMPONENT = r"(?:0|[1-9][0-9]*)"
 _UID = re.compile(rf"{_COMPONENT}(?:\.{_COMPONENT})*")
@@ -17,7 +18,12 @@ def is_valid_uid(text: str) -> bool:
 
     A UID that passes is also safe as a file name: it holds nothing but digits and dots, and begins with a digit.
     """
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
+    return len(text) <= 64 and _is_well_formed(text)
+
+
+@lru_cache(maxsize=4096)  # those of study, series and class come again with every instance
+def _is_well_formed(text: str) -> bool:
+    return _UID.fullmatch(text) is not None
 
 
 def derive_uuid(*key: str) -> uuid.UUID:

@@ -12,11 +12,47 @@ from typing import Self
 
 _C_STORE_RQ = 0x0001
 _C_STORE_RSP = 0x8001
+_C_CANCEL_RQ = 0x0FFF
+_RESPONSE = 0x8000
 _NO_DATA_SET = 0x0101
 
 #: Element numbers of group 0000 (PS3.7 Annex E.1).
 _GROUP_LENGTH, _SOP_CLASS, _COMMAND, _MESSAGE_ID, _ANSWERED_ID = 0x0000, 0x0002, 0x0100, 0x0110, 0x0120
 _DATA_SET_TYPE, _STATUS, _SOP_INSTANCE = 0x0800, 0x0900, 0x1000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Any command set, split into its elements (PS3.7 section 6.3.1)."""
+
+    elements: Mapping[int, bytes]
+
+    @classmethod
+    def parse(cls, encoded: bytes) -> Self | None:
+        """Split a command set; None when it is none, or does not say whether a data set comes behind it."""
+        elements = _elements(encoded)
+        return cls(elements) if elements and elements.get(_DATA_SET_TYPE) else None
+
+    @property
+    def stated_length(self) -> int:
+        """Command Group Length (0000,0000); 0 without one."""
+        return int.from_bytes(self.elements.get(_GROUP_LENGTH, b""), "little")
+
+    @property
+    def is_store_request(self) -> bool:
+        """Whether it is a C-STORE-RQ, well-formed or not."""
+        return int.from_bytes(self.elements.get(_COMMAND, b""), "little") == _C_STORE_RQ
+
+    @property
+    def is_request(self) -> bool:
+        """Whether it asks for something, other than to cancel what was asked before (PS3.7 Annex E.1)."""
+        field = int.from_bytes(self.elements.get(_COMMAND, b""), "little")
+        return not field & _RESPONSE and field != _C_CANCEL_RQ
+
+    @property
+    def has_data_set(self) -> bool:
+        """Whether a data set comes behind it (PS3.7 Annex E.1)."""
+        return self.elements[_DATA_SET_TYPE] != struct.pack("<H", _NO_DATA_SET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +72,20 @@ class StoreRequest:
     sop_instance_uid: str
 
     @classmethod
-    def parse(cls, command: bytes) -> Self | None:
-        """Read a command set; None when it is anything but a well-formed C-STORE-RQ with a data set."""
-        elements = _elements(command)
+    def parse(cls, encoded: bytes) -> Self | None:
+        """Read a command set; None when it is anything but a whole, well-formed C-STORE-RQ with a data set."""
+        command = Command.parse(encoded)
         # Without the group length, which is always there, the last of several fragments could be taken for a whole command.
-        if elements is None or int.from_bytes(elements.get(_GROUP_LENGTH, b""), "little") != len(command) - 12:
-            return None
-        if elements.get(_COMMAND) != struct.pack("<H", _C_STORE_RQ):
-            return None
+        return cls.of(command) if command is not None and command.stated_length == len(encoded) - 12 else None
+
+    @classmethod
+    def of(cls, command: Command) -> Self | None:
+        """Read a command; None when it is anything but a well-formed C-STORE-RQ with a data set."""
+        elements = command.elements
         message_id, sop_class, instance = (elements.get(number) for number in (_MESSAGE_ID, _SOP_CLASS, _SOP_INSTANCE))
-        has_data_set = elements.get(_DATA_SET_TYPE, b"") not in (b"", struct.pack("<H", _NO_DATA_SET))
-        if message_id is None or len(message_id) != 2 or sop_class is None or instance is None or not has_data_set:
+        if not command.is_store_request or not command.has_data_set or message_id is None or len(message_id) != 2:
+            return None
+        if sop_class is None or instance is None:
             return None
         try:
             return cls(message_id=message_id, sop_class_uid=_uid(sop_class), sop_instance_uid=_uid(instance))

@@ -5,9 +5,16 @@ The bytes are kept as they came and are never decoded on arrival, so there is no
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from pydicom.uid import UID, UID_dictionary  # type: ignore[attr-defined]
 from pynetdicom import AE, _config, sop_class
 from pynetdicom.service_class import StorageServiceClass
+
+if TYPE_CHECKING:
+    from pynetdicom.presentation import PresentationContext
 
 #: pynetdicom's own storage classes, newer than pydicom's dictionary; there is no public way to ask for them by UID.
 _KNOWN_STORAGE = frozenset(sop_class._STORAGE_CLASSES.values())  # noqa: SLF001
@@ -21,6 +28,7 @@ _NOT_STORAGE = ("Media Storage Directory", "Storage Commitment", "Stored Print")
 _NOT_BINARY = ("RFC 2557", "XML Encoding")
 
 
+@functools.cache
 def storage_sop_classes() -> tuple[str, ...]:
     """Every storage SOP class that pydicom or pynetdicom knows, retired ones too (PS3.6 Table A-1), sorted."""
     known = {uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and "Storage" in entry[0]}
@@ -33,6 +41,19 @@ def transfer_syntaxes() -> tuple[str, ...]:
     usual = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"]
     known = {uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax" and not entry[0].startswith(_NOT_BINARY)}
     return tuple(usual + sorted(known - set(usual)))
+
+
+def storing(contexts: Mapping[int, PresentationContext]) -> Mapping[int, str]:
+    """Which of an association's accepted contexts are for storage: context ID -> transfer syntax UID.
+
+    Private and unknown abstract syntaxes are, once they were accepted; what PS3.6 lists as something else is not.
+    """
+    storage = storage_sop_classes()
+    return {
+        number: str(context.transfer_syntax[0])
+        for number, context in contexts.items()
+        if context.abstract_syntax in storage or context.abstract_syntax not in UID_dictionary
+    }
 
 
 def support_storage(ae: AE, *, unknown: bool) -> None:
@@ -52,7 +73,8 @@ def support_storage(ae: AE, *, unknown: bool) -> None:
             continue  # accepted without being listed; each association copies the list, so a short one is quick
         if uid not in _KNOWN_STORAGE:
             sop_class.register_uid(uid, UID_dictionary[uid][4], StorageServiceClass)
-        ae.add_supported_context(uid, list(transfer_syntaxes()))
+        # Both roles: a peer that asks by C-GET proposes to be the SCP (PS3.7 Annex D.3.3.4).
+        ae.add_supported_context(uid, list(transfer_syntaxes()), scu_role=True, scp_role=True)
 
 
 def _name_other_services() -> None:

@@ -1,258 +1,275 @@
-"""The fast path of C-STORE: from the socket into the file, without a data set in memory.
+"""The reader beneath pynetdicom: every byte that a peer sends passes here, and no more of them than is allowed.
 
-pynetdicom accepts, negotiates, releases and aborts. Once an association is established, this module looks at what lies at
-the front of its socket without taking it (MSG_PEEK). A C-STORE request it serves itself, in the thread that reads the socket:
-fragments go to the station as they come, and the answer leaves in one piece. Everything else it leaves untouched for
-pynetdicom's own state machine, and so whatever it does not cover: TLS, a command in several fragments, a context that was not
-accepted.
+pynetdicom accepts, negotiates, releases and aborts; this module stands between its reactor and the socket, plain or TLS. Once an
+association is established, a C-STORE request is served here, in the thread that reads the socket: fragments go from the socket
+into the file as they come, without a data set in memory, and the answer leaves in one piece. Every other PDU is read as a whole,
+within the bounds that its type allows, and handed to pynetdicom's state machine.
 """
 
 from __future__ import annotations
 
 import select
-import socket
 import struct
 import time
-from collections.abc import Callable
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from node.dimse.command import StoreRequest, store_response
+from node.dimse.negotiation import check_request, legible
+from node.dimse.source import Garbled, Limits, Lost, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
+    from collections.abc import Callable, Iterator, Mapping
 
     from pynetdicom.association import Association
 
-_P_DATA = 0x04
+    from node.dimse.messages import Messages
+    from node.dimse.rate import Bucket
+    from node.dimse.reception import Reception
+
+log = structlog.get_logger(__name__)
+
+_A_ASSOCIATE_RQ, _P_DATA, _A_ABORT = 0x01, 0x04, 0x07
+_A_ABORT_SOURCE = 8
 _PDU = struct.Struct(">BBI")  # a PDU's header: type, reserved, length (PS3.8 Table 9-22)
 _PDV = struct.Struct(">IBB")  # a PDV's header: length, context, message control header (PS3.8 Table 9-23, Annex E.2)
 _HEADERS = _PDU.size + _PDV.size
 _COMMAND_FRAGMENT, _LAST_FRAGMENT = 0x01, 0x02
 
+#: What comes before an association is established is a request for one; 128 presentation contexts with every transfer syntax that there
+#: is stay below this (PS3.8 section 9.3.2).
+_BEFORE = {_A_ASSOCIATE_RQ: 1 << 20}
+#: All other PDUs have four bytes (PS3.8 sections 9.3.4 and 9.3.6 to 9.3.8).
+_LONGEST_OTHER = 64
 #: A command set with two UIDs of 64 characters is below 300 bytes; what does not fit here is no C-STORE of ours.
 _MOST_COMMAND = 4096
-_PEEK = 512
 _BUFFER = 1 << 20
 #: How long to look for the next request before looking whether pynetdicom has something to send.
 _LOOK_S = 0.1
+#: Requests that were received and not begun; while there are more, nothing is read.
+_MOST_WAITING = 4
+#: When an association is over, what still comes is thrown away, for so long and so much.
+_LISTENS_ON_S, _LISTENS_ON_TO = 1.0, 1 << 24
 
 
-class Reception(Protocol):
-    """One instance on its way in."""
-
-    def write(self, fragment: memoryview) -> None:
-        """Take the next bytes of the data set."""
-
-    def finish(self) -> int:
-        """Make it durable; return the status to answer."""
-
-    def abandon(self) -> None:
-        """The rest will not come."""
+class _Interrupted(Exception):
+    """The peer aborts in the middle of a message."""
 
 
-class Lost(Exception):
-    """The peer broke the rules or the connection in mid-message."""
-
-
-def _has_hung_up(connection: socket.socket) -> bool:
-    """Wait a moment, for the rest of a few bytes; True when it cannot come, although something is still there to be read."""
-    poll = select.poll()
-    poll.register(connection, select.POLLRDHUP)
-    return bool(poll.poll(1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a sender may do.
-
-    Attributes
-    ----------
-    silence_s : float
-        Longest pause within a message.
-    slowest : int
-        Bytes per second, averaged over a message, below which it is given up after ``silence_s``: nobody holds a place by dribbling.
-    largest : int
-        Bytes of one data set.
-    """
-
-    silence_s: float
-    slowest: int
-    largest: int
-
-
-class FastPath:
-    """Serves the C-STORE requests of one association.
+class Reader:
+    """Reads one connection.
 
     Parameters
     ----------
-    begin : callable
-        Called with (request, transfer syntax UID) for each; gives its Reception.
+    connection : socket
+        The association's, plain or TLS.
+
+    Attributes
+    ----------
+    source : Source
+        What is read from.
+    is_dropped : bool
+        The connection was ended by us before anything was asked.
+    messages, bucket : Messages, Bucket or None
+        What becomes of whole PDUs, and what holds the peer's pace down, once the association is established.
     """
 
-    def __init__(self, association: Association, limits: Limits, begin: Callable[[StoreRequest, str], Reception]) -> None:
-        self._association, self._limits, self._begin = association, limits, begin
+    def __init__(self, association: Association, connection: socket.socket, limits: Limits) -> None:
+        self._association, self._connection, self._limits = association, connection, limits
         self._dul = association.dul
-        self._read_otherwise = self._dul._read_pdu_data  # noqa: SLF001 - the one seam between pynetdicom's reactor and its socket
-        self._buffer = memoryview(bytearray(_BUFFER))
+        self.source = Source(connection, limits)
+        self.messages: Messages | None = None
+        self.bucket: Bucket | None = None
+        self._begin: Callable[[StoreRequest, str], Reception] | None = None
+        self._contexts: Mapping[int, str] = {}
+        self._is_served = self.is_dropped = False
+        self._buffer = memoryview(b"")
+        self._longest = _BEFORE
+        self._over_at, self._discarded = 0.0, 0
+        self._poll = select.poll()
 
     def install(self) -> None:
         """Stand between the reactor and its socket, for this association only."""
-        if type(self._socket) is not socket.socket:
-            return  # TLS cannot be peeked into
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A time-out of Python's would poll before every read; the kernel's own costs nothing.
-        self._socket.settimeout(None)
-        seconds, rest = divmod(self._limits.silence_s, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(rest * 1e6)))
-        self._dul._read_pdu_data = self._read  # type: ignore[method-assign]  # noqa: SLF001
+        self._dul._read_pdu_data = self._read  # type: ignore[method-assign]  # noqa: SLF001 - the one seam between the two
 
-    @property
-    def _socket(self) -> socket.socket:
-        transport = self._dul.socket
-        if transport is None or transport.socket is None:
-            raise Lost("the connection is closed")
-        return transport.socket
+    def serve(self, contexts: Mapping[int, str], begin: Callable[[StoreRequest, str], Reception] | None) -> None:
+        """The association is established.
+
+        Parameters
+        ----------
+        contexts : mapping
+            Those for storage: context ID -> transfer syntax UID.
+        begin : callable or None
+            Called with (request, transfer syntax UID) for each C-STORE; gives its Reception. Without it they go to pynetdicom.
+        """
+        self.source.settle(self.bucket)
+        self._contexts = contexts
+        self._begin, self._buffer = begin, memoryview(bytearray(_BUFFER if begin else 0))
+        self._longest = {_P_DATA: self._limits.longest_pdu}
+        self._poll.register(self._connection, select.POLLIN)
+        self._is_served = True
+
+    def abandon(self) -> None:
+        """Nothing more will come: take back what has begun."""
+        if self.messages is not None:
+            self.messages.abandon()
 
     def _read(self) -> None:
-        """Called by the reactor when there is something to read."""
+        """Called by the reactor when there is something to read, or the connection was closed."""
+        state = self._dul.state_machine.current_state
         try:
-            served = self._serve()
-        except (Lost, OSError):
-            self._abort()
-            return
-        if not served:
-            self._read_otherwise()
+            if state == "Sta13":
+                self._hear_out()
+            elif state != "Sta6":
+                self._hand_over()
+            elif self._is_served and self._association.dimse.msg_queue.qsize() < _MOST_WAITING:
+                self._serve()
+        except Lost:
+            self._dul.event_queue.put("Evt17")  # transport connection closed (PS3.8 section 9.2.2)
+        except Garbled as error:
+            log.warning("association.garbled", sentence=str(error))
+            self._dul.event_queue.put("Evt19")  # invalid PDU: pynetdicom aborts
 
-    def _serve(self) -> bool:
-        """Serve requests until something else comes; True when any was served."""
-        served = False
+    def _is_open(self) -> bool:
+        return self._association.is_established and self._dul.state_machine.current_state == "Sta6"
+
+    def _serve(self) -> None:
+        """Serve requests until something else comes."""
         with self._reactor_resting():
-            while self._association.is_established and self._dul.state_machine.current_state == "Sta6":
-                found = self._peek_request()
+            while self._is_open():
+                found = self._find_request() if self._begin is not None else None
                 if found is None:
-                    break
-                self._take(*found)
-                served = True
+                    self._hand_over()
+                    return
+                try:
+                    self._take(*found)
+                except _Interrupted:
+                    self._hand_over()
+                    return
                 if not self._more_comes():
-                    break
-        return served
+                    return
 
     def _more_comes(self) -> bool:
         """Wait for the next request here, where it costs nothing, as long as pynetdicom has nothing to do."""
-        connection, deadline = self._socket, time.monotonic() + self._limits.silence_s
+        connection, deadline = self._connection, time.monotonic() + self._limits.silence_s
         while self._dul.to_provider_queue.empty() and not self._dul._kill_thread and time.monotonic() < deadline:  # noqa: SLF001
-            if select.select([connection], [], [], _LOOK_S)[0]:
+            if getattr(connection, "pending", int)() or self._poll.poll(_LOOK_S * 1000):
                 return True
         return False
 
-    def _peek_request(self) -> tuple[StoreRequest, int, int, int] | None:
-        """Look whether a whole C-STORE-RQ lies at the front of the socket.
+    def _find_request(self) -> tuple[StoreRequest, int, int, int] | None:
+        """Look whether a whole C-STORE-RQ comes next.
 
         Returns
         -------
         tuple or None
-            The request, its context ID, the length of its PDV with header, and of its PDU without; None when something else lies there.
+            The request, its context ID, the length of its PDV with header, and of its PDU without; None when something else comes.
         """
-        front = self._peek(1)  # a release is shorter than the two headers of a request
-        if front is None or front[0] != _P_DATA:
+        kind, _, pdu_length = _PDU.unpack_from(self.source.ahead(_PDU.size))
+        if kind != _P_DATA or pdu_length < _PDV.size:
             return None
-        if len(front) < _HEADERS:
-            front = self._peek(_HEADERS)
-        if front is None:
-            return None
-        _, _, pdu_length = _PDU.unpack_from(front)
-        pdv_length, context_id, control = _PDV.unpack_from(front, _PDU.size)
-        whole = control == _COMMAND_FRAGMENT | _LAST_FRAGMENT and 2 < pdv_length <= min(_MOST_COMMAND, pdu_length - 4)
-        if not whole or context_id not in self._association._accepted_cx:  # noqa: SLF001
+        # Not a byte more than the PDU has: what lies here, and not in the socket, wakes nobody.
+        self.source.ahead(_PDU.size + pdu_length if pdu_length <= _MOST_COMMAND else _HEADERS)
+        pdv_length, context_id, control = _PDV.unpack_from(self.source.ahead(_HEADERS), _PDU.size)
+        whole = control & 0x03 == _COMMAND_FRAGMENT | _LAST_FRAGMENT and 2 < pdv_length <= min(_MOST_COMMAND, pdu_length - 4)
+        if not whole or context_id not in self._contexts:
             return None
         end = _PDU.size + 4 + pdv_length
-        message = front if len(front) >= end else self._peek(end)
-        request = StoreRequest.parse(message[_HEADERS:end]) if message else None
+        request = StoreRequest.parse(bytes(self.source.ahead(end)[_HEADERS:end]))
         return (request, context_id, 4 + pdv_length, pdu_length) if request else None
 
-    def _peek(self, least: int) -> bytes | None:
-        """The next bytes, at least so many, left where they are; None when the connection is closed instead."""
-        deadline = time.monotonic() + self._limits.silence_s
-        while True:
-            seen = self._socket.recv(max(least, _PEEK), socket.MSG_PEEK)
-            if len(seen) >= least:
-                return seen
-            if not seen:
-                return None
-            if time.monotonic() > deadline or _has_hung_up(self._socket):
-                raise Lost("the rest of a request did not come")
-
     def _take(self, request: StoreRequest, context_id: int, command_length: int, pdu_length: int) -> None:
-        """Receive one message, whose command lies at the front of the socket, and answer it."""
-        self._exactly(_PDU.size + command_length)
-        syntax = str(self._association._accepted_cx[context_id].transfer_syntax[0])  # noqa: SLF001
-        reception = self._begin(request, syntax)
+        """Receive one message, whose command comes next, and answer it."""
+        assert self._begin is not None
+        self.source.take(_PDU.size + command_length)
+        reception = self._begin(request, self._contexts[context_id])
         try:
             self._receive_data_set(reception, context_id, pdu_length - command_length)
         except BaseException:
             reception.abandon()
             raise
         status = reception.finish()
-        self._socket.sendall(store_response(request, context_id, status))
+        try:
+            self._connection.sendall(store_response(request, context_id, status))
+        except OSError as error:
+            raise Lost("the answer could not be sent") from error
         self._dul._idle_timer.restart()  # noqa: SLF001
 
     def _receive_data_set(self, reception: Reception, context_id: int, left_in_pdu: int) -> None:
         """Receive the data set, fragment by fragment, each as far as it has come."""
-        began, total, held, last = time.monotonic(), 0, 0, False
+        source, began, paused_s = self.source, time.monotonic(), self.source.paused_s
+        total, held, last = 0, 0, False
         while not last:
             header, left_in_pdu = self._next_header(left_in_pdu)
             length, context, control = _PDV.unpack(header)
             length, last = length - 2, bool(control & _LAST_FRAGMENT)
             left_in_pdu -= _PDV.size + length
             if context != context_id or control & _COMMAND_FRAGMENT or length < 0 or left_in_pdu < 0:
-                raise Lost("a fragment does not fit its message")
+                raise Garbled("a fragment does not fit its message")
             total += length
             if total > self._limits.largest:
-                raise Lost("the data set is larger than is allowed")
-            self._check_pace(began, total - length)
+                raise Garbled("the data set is larger than is allowed")
+            source.check_pace(began, paused_s, total - length)
+            more = 0 if last else _PDV.size if left_in_pdu else _HEADERS
             while length:
-                held, count = self._fill(reception, held, length)
-                length -= count
-                self._check_pace(began, total - length)
+                # Few large pieces instead of many small ones: each costs the interpreter's lock several times.
+                if held == _BUFFER:
+                    reception.write(self._buffer)
+                    held = 0
+                count = source.take_into(self._buffer[held : held + length], self._buffer[held : held + length + more])
+                held, length = held + count, length - count
+                source.check_pace(began, paused_s, total - length)
         if left_in_pdu:
-            raise Lost("a PDU goes on behind the end of its message")
+            raise Garbled("a PDU goes on behind the end of its message")
         reception.write(self._buffer[:held])
-
-    def _fill(self, reception: Reception, held: int, length: int) -> tuple[int, int]:
-        """Take of one fragment what fits behind what the buffer holds; return what it holds then, and how much came.
-
-        Few large pieces instead of many small ones: each costs the interpreter's lock several times.
-        """
-        if held == _BUFFER:
-            reception.write(self._buffer)
-            held = 0
-        count = self._socket.recv_into(self._buffer[held:], min(length, _BUFFER - held), socket.MSG_WAITALL)
-        if not count:
-            raise Lost("the connection was closed in mid-message")
-        return held + count, count
 
     def _next_header(self, left_in_pdu: int) -> tuple[bytes, int]:
         """The next PDV's header, with that of a new PDU before it where the last one is used up; and what is left in the PDU."""
         if left_in_pdu:
-            return self._exactly(_PDV.size), left_in_pdu
-        both = self._exactly(_HEADERS)
-        kind, _, length = _PDU.unpack_from(both)
+            return self.source.take(_PDV.size), left_in_pdu
+        kind, _, length = _PDU.unpack_from(self.source.ahead(_PDU.size, _HEADERS))
+        if kind == _A_ABORT:
+            raise _Interrupted
         if kind != _P_DATA:
-            raise Lost(f"a PDU of type {kind:#04x} came in mid-message")
-        return both[_PDU.size :], int(length)
+            raise Garbled(f"a PDU of type {kind:#04x} came in mid-message")
+        return self.source.take(_HEADERS)[_PDU.size :], int(length)
 
-    def _check_pace(self, began: float, total: int) -> None:
-        seconds = time.monotonic() - began
-        if seconds > self._limits.silence_s and total < seconds * self._limits.slowest:
-            raise Lost("the sender is slower than is allowed")
+    def _hand_over(self) -> None:
+        """Read one PDU as a whole, and hand it to pynetdicom's state machine."""
+        kind, _, length = _PDU.unpack_from(self.source.ahead(_PDU.size))
+        if length > self._longest.get(kind, _LONGEST_OTHER):
+            raise Garbled(f"a PDU of type {kind:#04x} and {length} bytes is not expected here")
+        encoded = bytearray(self.source.take(_PDU.size + length))
+        if kind == _A_ASSOCIATE_RQ:
+            encoded = legible(encoded)
+        elif kind == _A_ABORT:
+            encoded[_A_ABORT_SOURCE:] = bytes(2)  # an abort is one, whatever it says of its source and reason
+        self._dul._idle_timer.restart()  # noqa: SLF001 - reading it may have taken its time
+        try:
+            pdu, event = self._dul._decode_pdu(encoded)  # noqa: SLF001
+            if isinstance(pdu, A_ASSOCIATE_RQ):
+                check_request(pdu)
+        except Exception as error:  # the boundary: pynetdicom decodes, and anything can be in there
+            raise Garbled(f"a PDU of type {kind:#04x} cannot be read ({type(error).__name__})") from error
+        if kind == _A_ASSOCIATE_RQ:
+            # pynetdicom stops its ARTIM timer now; when most of the time has passed, it would stand there as expired for ever.
+            self._dul.artim_timer.restart()
+        self._dul._recv_pdu.put(pdu)  # noqa: SLF001
+        self._dul.event_queue.put(event)
 
-    def _exactly(self, count: int) -> bytes:
-        got = self._socket.recv(count, socket.MSG_WAITALL)
-        if len(got) != count:
-            raise Lost("the connection was closed in mid-message")
-        return got
+    def _hear_out(self) -> None:
+        """The association is over: what still comes is thrown away until the peer closes, but not for ever."""
+        self._over_at = self._over_at or time.monotonic()
+        count = self.source.discard()
+        self._discarded += count
+        if not count:
+            raise Lost("the connection was closed")
+        if time.monotonic() - self._over_at > _LISTENS_ON_S or self._discarded > _LISTENS_ON_TO:
+            self._dul.event_queue.put("Evt18")  # as if the ARTIM timer had expired: pynetdicom closes
 
     @contextmanager
     def _reactor_resting(self) -> Iterator[None]:
@@ -263,11 +280,3 @@ class FastPath:
             yield
         finally:
             checkpoint.set()
-
-    def _abort(self) -> None:
-        """Tell the peer if it still listens (A-ABORT, PS3.8 section 9.3.8), and the state machine that the connection is gone."""
-        transport = self._dul.socket
-        if transport is not None and transport.socket is not None:
-            with suppress(OSError):
-                transport.socket.sendall(struct.pack(">BBIBBBB", 0x07, 0, 4, 0, 0, 2, 0))
-        self._dul.event_queue.put("Evt17")

@@ -13,29 +13,37 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import structlog
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu import A_ABORT_RQ
-from pynetdicom.pdu_primitives import P_DATA
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RQ
 
+from node.core.certificate import names_of
 from node.core.errors import StorageError
 from node.core.study import Arrival, Peer
+from node.dimse import negotiation
 from node.dimse.command import StoreRequest
-from node.dimse.contexts import support_storage
+from node.dimse.contexts import storing, support_storage
 from node.dimse.door import Door, judge
-from node.dimse.receive import FastPath, Limits, Reception
+from node.dimse.guard import connection_of, guard, hang_up
+from node.dimse.messages import Messages
+from node.dimse.port import Port
+from node.dimse.rate import Rates
+from node.dimse.receive import Reader
+from node.dimse.reception import Reception
+from node.dimse.rest import let_rest
+from node.dimse.source import Limits
 from node.dimse.status import PROCESSING_FAILURE
-from node.dimse.tls import names_of
+from node.dimse.visit import Handler, Service, Visit
 
 log = structlog.get_logger(__name__)
+
+#: Some senders ignore the maximum length that we announce (PS3.8 Annex D.1), and the fast path does not mind; what is read as a whole has
+#: an end somewhere. dcm4che's is at 16 MiB.
+_PDU_TOLERANCE, _LEAST_PDU = 4, 1 << 20
 
 
 class Station(Protocol):
@@ -54,55 +62,10 @@ class Station(Protocol):
         """Note that an association has ended."""
 
 
-@dataclass(slots=True)
-class _Visit:
-    """One association, from its request to its end."""
-
-    id: str
-    peer: Peer
-    instances: int = 0
-    how: str = "lost"
-
-
-class _Port(ThreadedAssociationServer):
-    """A port: one of its own, or one that was opened before and is shared with other listeners.
-
-    Parameters
-    ----------
-    inherited : socket, optional
-        Listens already; whoever of the listeners is free takes the next connection from it.
-    """
-
-    request_queue_size = 128
-
-    def __init__(self, *arguments: Any, inherited: socket.socket | None, **options: Any) -> None:
-        self._inherited = inherited
-        super().__init__(*arguments, **options)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """Take a connection; its TLS handshake is left to its own thread, where a slow peer holds up nobody else."""
-        connection, address = self.socket.accept()  # type: ignore[union-attr]
-        connection.setblocking(True)
-        if self.ssl_context is None:
-            return connection, address
-        return self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-
-    def server_bind(self) -> None:
-        """Take the inherited socket, or bind one."""
-        if self._inherited is None:
-            super().server_bind()
-            return
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = self._inherited
-        self.socket.setblocking(False)  # another may have been faster
-        self.server_address = self.socket.getsockname()
-
-
 class _Counted:
     """A reception at the boundary: whatever happens in it, the sender must not hear Success."""
 
-    def __init__(self, reception: Reception, visit: _Visit, sop_instance_uid: str) -> None:
+    def __init__(self, reception: Reception, visit: Visit, sop_instance_uid: str) -> None:
         self._reception, self._visit, self._uid = reception, visit, sop_instance_uid
         self.write, self.abandon = reception.write, reception.abandon
 
@@ -128,11 +91,15 @@ class Listener:
         Who answers.
     port : socket, optional
         Listens already, for several listeners; by default the door's port is opened.
+    services : sequence of Service
+        What is offered beside Verification and Storage.
     """
 
-    def __init__(self, door: Door, station: Station, port: socket.socket | None = None) -> None:
-        self._door, self._station, self._port = door, station, port
-        self._visits: dict[Association, _Visit] = {}
+    def __init__(self, door: Door, station: Station, port: socket.socket | None = None, services: Sequence[Service] = ()) -> None:
+        self._door, self._station, self._port, self._services = door, station, port, services
+        self._visits: dict[Association, Visit] = {}
+        self._readers: dict[Association, Reader] = {}
+        self._rates = Rates(door.fastest)
         self._ae = AE(door.ae_title)
         self._counting = threading.Lock()
         self._ae.maximum_associations = sys.maxsize  # the door counts, and says why
@@ -140,7 +107,16 @@ class Listener:
         self._ae.network_timeout = door.idle_s
         self._ae.dimse_timeout = door.idle_s
         self._ae.acse_timeout = min(30.0, door.idle_s)
+        self._limits = Limits(
+            silence_s=door.idle_s,
+            slowest=door.slowest,
+            largest=door.largest,
+            request_s=min(30.0, door.idle_s),
+            longest_pdu=max(_LEAST_PDU, _PDU_TOLERANCE * door.max_pdu),
+        )
         support_storage(self._ae, unknown=door.unknown_storage)
+        for service in services:
+            service.support(self._ae)
 
     def start(self) -> None:
         """Open the port; when this returns, senders are answered.
@@ -150,19 +126,21 @@ class Listener:
         StorageError
             If the port cannot be had.
         """
-        handlers: list[tuple[evt.EventType, Callable[[evt.Event], object]]] = [
+        handlers: list[Handler] = [
             (evt.EVT_CONN_OPEN, self._on_opened),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_ESTABLISHED, self._on_established),
-            (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_PDU_SENT, self._on_pdu),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, self._on_closed),
+            *negotiation.handlers(),
+            *(handler for service in self._services for handler in service.handlers(self._visits.get)),
         ]
+        _config.LOG_HANDLER_LEVEL = "none"  # or every PDU is put into words that nobody reads; pynetdicom keeps it for the whole process
         address = (self._door.host, self._door.port)
-        kind: Any = functools.partial(_Port, inherited=self._port)
+        kind: Any = functools.partial(Port, inherited=self._port)
         try:
             server: Any = self._ae.make_server(address, evt_handlers=handlers, ssl_context=self._door.tls, server_class=kind)  # type: ignore[arg-type]
         except OSError as error:
@@ -175,9 +153,11 @@ class Listener:
         """Close the port and end what is open; an instance that was not answered yet was not accepted."""
         for association in self._ae.active_associations:
             # A peer that fell silent within a PDU would hold up the shutdown: its thread waits for the rest.
-            if (connection := _connection(association)) is not None:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RD)
+            hang_up(association, socket.SHUT_RD)
+        with self._counting:
+            readers = list(self._readers.values())
+        for reader in readers:
+            reader.source.stop()
         self._wait_for_strangers()
         self._ae.shutdown()
 
@@ -192,16 +172,27 @@ class Listener:
         return bool(self._ae.active_associations)
 
     def _on_opened(self, event: evt.Event) -> None:
-        # pynetdicom looks at the clock between PDUs only; without this a peer that falls silent within one would never be missed.
-        if (connection := _connection(event.assoc)) is not None:
-            connection.settimeout(self._door.idle_s)
+        association, connection = event.assoc, connection_of(event.assoc)
+        if connection is None:
+            return
+        reader = Reader(association, connection, self._limits)
+        reader.install()
+        wake = let_rest(association, connection)
+        guard(association, lambda: self._stop_reading(association, wake), lambda: self._leave(association))
+        with self._counting:
+            strangers = [other for other, reading in self._readers.items() if other not in self._visits and not reading.is_dropped]
+            self._readers[association] = reader
+            if len(strangers) >= self._door.max_strangers:
+                # Whoever has only connected and is longest in asking for an association makes room: senders ask at once.
+                self._readers[strangers[0]].is_dropped = True
+                hang_up(strangers[0])
 
     def _on_requested(self, event: evt.Event) -> None:
         association, request = event.assoc, event.assoc.requestor.primitive
         called = str(request.called_ae_title).strip() if request else ""
         calling = str(request.calling_ae_title).strip() if request else ""
         peer = Peer(calling_ae=calling, called_ae=called, address=association.requestor.address)
-        visit = _Visit(id=str(uuid.uuid4()), peer=peer)
+        visit = Visit(id=str(uuid.uuid4()), peer=peer)
         with self._counting:
             rejection = judge(self._door, peer, _certificate_names(association), [other.peer for other in self._visits.values()])
             if rejection is None:
@@ -212,17 +203,22 @@ class Listener:
             association.kill()
 
     def _on_accepted(self, event: evt.Event) -> None:
-        visit = self._visits[event.assoc]
-        self._tell(lambda: self._station.open(visit.id, visit.peer))
+        if (visit := self._visits.get(event.assoc)) is not None:
+            self._tell(lambda: self._station.open(visit.id, visit.peer))
 
     def _on_established(self, event: evt.Event) -> None:
-        _abort_what_cannot_be_read(event.assoc)
-        visit = self._visits.get(event.assoc)
-        if visit is not None and self._door.fast:
-            limits = Limits(silence_s=self._door.idle_s, slowest=self._door.slowest, largest=self._door.largest)
-            FastPath(event.assoc, limits, lambda request, syntax: self._begin(visit, request, syntax)).install()
+        association = event.assoc
+        with self._counting:
+            visit, reader = self._visits.get(association), self._readers.get(association)
+            if visit is None or reader is None:
+                return  # the connection broke behind the request
+            reader.bucket = self._rates.enter(visit.peer)
+        begin, contexts = functools.partial(self._begin, visit), storing(association._accepted_cx)  # noqa: SLF001
+        reader.messages = Messages(association, reader.source, self._limits, contexts, begin)
+        reader.messages.install()
+        reader.serve(contexts, begin if self._door.fast else None)
 
-    def _begin(self, visit: _Visit, request: StoreRequest, syntax: str) -> Reception:
+    def _begin(self, visit: Visit, request: StoreRequest, syntax: str) -> Reception:
         arrival = Arrival(
             peer=visit.peer,
             association_id=visit.id,
@@ -232,26 +228,12 @@ class Listener:
         )
         return _Counted(self._station.begin(arrival), visit, arrival.sop_instance_uid)
 
-    def _on_store(self, event: evt.Event) -> int:
-        """What the fast path does not cover comes here, with its data set in memory."""
-        visit = self._visits.get(event.assoc)
-        if visit is None:
-            return PROCESSING_FAILURE  # the connection broke behind the request: nobody is there to be answered
-        asked = cast(C_STORE, event.request)
-        request = StoreRequest(
-            message_id=b"", sop_class_uid=str(asked.AffectedSOPClassUID or ""), sop_instance_uid=str(asked.AffectedSOPInstanceUID or "")
-        )
-        reception = self._begin(visit, request, str(event.context.transfer_syntax))
-        reception.write(memoryview(asked.DataSet.getvalue() if asked.DataSet else b""))
-        return reception.finish()
-
-    def _on_released(self, event: evt.Event) -> None:
-        self._end(event.assoc, "released")
-
     def _on_pdu(self, event: evt.Event) -> None:
-        # The connection is closed before pynetdicom says EVT_ABORTED of a peer's abort.
+        # The connection may be closed before pynetdicom says EVT_RELEASED, and is before it says EVT_ABORTED, whoever aborts.
         if isinstance(event.pdu, A_ABORT_RQ):
             self._end(event.assoc, "aborted")
+        elif isinstance(event.pdu, A_RELEASE_RQ):
+            self._end(event.assoc, "released")
 
     def _on_aborted(self, event: evt.Event) -> None:
         self._end(event.assoc, "aborted")
@@ -261,11 +243,24 @@ class Listener:
             visit.how = how
 
     def _on_closed(self, event: evt.Event) -> None:
-        visit = self._visits.pop(event.assoc, None)
-        if visit is None:
+        if event.assoc not in self._visits:
             # It went without a word, as a health check does: pynetdicom would wait for its request until the time-out, and keep the place.
             cast(Any, event.assoc.dul.to_user_queue).put(None)
-        else:
+        self._leave(event.assoc)
+
+    def _stop_reading(self, association: Association, wake: Callable[[], None]) -> None:
+        """The thread that reads has ended; what it had begun is taken back in this very thread."""
+        with self._counting:
+            reader = self._readers.pop(association, None)
+        if reader is not None:
+            reader.abandon()
+            self._rates.leave(reader.bucket)
+        wake()
+
+    def _leave(self, association: Association) -> None:
+        with self._counting:
+            visit = self._visits.pop(association, None)
+        if visit is not None:
             self._tell(lambda: self._station.close(visit.id, visit.peer, visit.how, visit.instances))
 
     def _tell(self, note: Callable[[], None]) -> None:
@@ -276,25 +271,6 @@ class Listener:
             log.warning("association.not_recorded", code=error.full_code, sentence=error.sentence)
 
 
-def _abort_what_cannot_be_read(association: Association) -> None:
-    """Have a command set that pynetdicom 3.0.4 cannot decode end the association; by itself it ends pynetdicom's thread only."""
-    receive = association.dimse.receive_primitive
-
-    def receive_or_abort(primitive: P_DATA) -> None:
-        try:
-            receive(primitive)
-        except Exception as error:  # the boundary: anything can be in there
-            log.warning("association.garbled", error=type(error).__name__)
-            association.dul.event_queue.put("Evt19")  # invalid PDU (PS3.8 section 9.2.2)
-
-    association.dimse.receive_primitive = receive_or_abort  # type: ignore[method-assign]
-
-
-def _connection(association: Association) -> socket.socket | None:
-    transport = association.dul.socket
-    return transport.socket if transport is not None else None
-
-
 def _certificate_names(association: Association) -> frozenset[str]:
-    connection = _connection(association)
+    connection = connection_of(association)
     return names_of(connection.getpeercert()) if isinstance(connection, ssl.SSLSocket) else frozenset()

@@ -5,7 +5,7 @@ Objects are sent from their files, byte for byte: nothing is decoded, so nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext
@@ -17,36 +17,33 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
-from pynetdicom import AE, _config, build_context
+from pynetdicom import _config, build_context
 from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 
-from node.core.errors import PeerRefused, PeerUnavailable
-from node.core.result import Answer, Destination
+from node.core.errors import PeerUnavailable
+from node.core.remote import RemoteAE
+from node.core.result import Answer
+from node.dimse.associate import Caller, associate
 from node.dimse.contexts import VERIFICATION
 from node.dimse.status import judge
-
-#: At most this many presentation contexts fit into one association (PS3.8 section 9.3.2.2: odd numbers below 256).
-_MOST_CONTEXTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One file to send, as its File Meta Information describes it."""
+    """One file to send, as its File Meta Information describes it.
+
+    Attributes
+    ----------
+    locate : callable or None
+        Says where it is by then, for a file that is fetched when its turn comes.
+    """
 
     path: Path
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who we are when we call, and how long we wait."""
-
-    ae_title: str
-    connect_s: float
-    answer_s: float
+    locate: Callable[[], Path] | None = None
 
 
 def read_outgoing(path: Path) -> Outgoing | None:
@@ -83,7 +80,7 @@ def restate(path: Path, folder: Path) -> Path:
     return copy
 
 
-def verify(caller: Caller, peer: Destination, tls: SSLContext | None = None) -> None:
+def verify(caller: Caller, peer: RemoteAE, tls: SSLContext | None = None) -> None:
     """Send a C-ECHO.
 
     Raises
@@ -91,7 +88,7 @@ def verify(caller: Caller, peer: Destination, tls: SSLContext | None = None) -> 
     PeerUnavailable, PeerRefused
         If the peer does not answer it with Success.
     """
-    association = _associate(caller, peer, [(VERIFICATION, "1.2.840.10008.1.2")], tls)
+    association = associate(caller, peer, [build_context(VERIFICATION, "1.2.840.10008.1.2")], tls)
     try:
         status = association.send_c_echo()
         if "Status" not in status or status.Status != 0:
@@ -102,7 +99,7 @@ def verify(caller: Caller, peer: Destination, tls: SSLContext | None = None) -> 
 
 def store(
     caller: Caller,
-    peer: Destination,
+    peer: RemoteAE,
     files: Sequence[Outgoing],
     *,
     tls: SSLContext | None = None,
@@ -132,7 +129,8 @@ def store(
     if not files:
         return {}
     _config.STORE_SEND_CHUNKED_DATASET = True  # from the file, undecoded; pynetdicom keeps this for the whole process
-    association = _associate(caller, peer, sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files}), tls)
+    syntaxes = sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files})
+    association = associate(caller, peer, [build_context(*syntax) for syntax in syntaxes], tls)
     answers: dict[str, Answer] = {}
     try:
         for file in files:
@@ -158,29 +156,3 @@ def _store_one(association: Association, file: Outgoing) -> Answer:
     except RuntimeError:
         return judge(None)  # the association ended between the check and the sending
     return judge(int(response.Status) if "Status" in response else None)
-
-
-def _associate(caller: Caller, peer: Destination, syntaxes: Iterable[tuple[str, str]], tls: SSLContext | None) -> Association:
-    ae = AE(caller.ae_title)
-    ae.connection_timeout = ae.acse_timeout = caller.connect_s
-    ae.dimse_timeout = ae.network_timeout = caller.answer_s
-    contexts = [build_context(sop_class, syntax) for sop_class, syntax in syntaxes][:_MOST_CONTEXTS]
-    secured = (tls, peer.host) if tls else None
-    try:
-        association = ae.associate(peer.host, peer.port, contexts=contexts, ae_title=peer.ae_title, max_pdu=131072, tls_args=secured)
-    except OSError as error:  # the name server's word; whatever comes after it, pynetdicom reports by the association
-        raise PeerUnavailable(f"{peer.name}: {peer.host} cannot be found ({error.strerror}).", reason="no_connection") from error
-    if association.is_established:
-        return association
-    if association.is_rejected:
-        reply = association.acceptor.primitive
-        said = f"{peer.name} rejected the association: {getattr(reply, 'reason_str', 'no reason given')}."
-        if getattr(reply, "result", 2) == 1:
-            raise PeerRefused(f"{said} Check the AE titles on both sides.", reason="rejected")
-        raise PeerUnavailable(said, reason="rejected")
-    if association.is_aborted and not association.rejected_contexts and association.acceptor.primitive is None:
-        raise PeerUnavailable(f"{peer.name} cannot be reached at {peer.host}:{peer.port}.", reason="no_connection")
-    if association.rejected_contexts:
-        wanted = ", ".join(sorted({str(context.abstract_syntax) for context in association.rejected_contexts}))
-        raise PeerRefused(f"{peer.name} accepts none of what we send ({wanted}).", reason="contexts")
-    raise PeerUnavailable(f"{peer.name} ended the association before it was established.", reason="aborted")

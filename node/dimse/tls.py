@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from node.core.errors import ConfigError
 
@@ -42,17 +40,6 @@ def client_context(certificate: Path | None, key: Path | None, authority: Path, 
     context.check_hostname = check_name
     _load(context, certificate, key, authority)
     return context
-
-
-def names_of(certificate: Mapping[str, Any] | None) -> frozenset[str]:
-    """What a verified certificate calls its owner: Common Name and DNS names, as `ssl.SSLSocket.getpeercert` gives them."""
-    return frozenset(_names(certificate)) if certificate else frozenset()
-
-
-def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
-    parts: Sequence[Sequence[tuple[str, str]]] = certificate.get("subject", ())
-    yield from (value for part in parts for name, value in part if name == "commonName")
-    yield from (value for name, value in certificate.get("subjectAltName", ()) if name == "DNS")
 
 
 def _harden(context: ssl.SSLContext) -> None:

@@ -10,19 +10,24 @@ from io import BytesIO
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node import __version__
 from node.core.errors import DoesNotMatch, NotUnderstood
 from node.core.study import Arrival
 from node.core.uids import derive_uid, is_valid_uid
+from node.core.unreadable import UNREADABLE
 from node.intake.walk import find_elements
 
 _IMPLEMENTATION_CLASS_UID = derive_uid("implementation")
 _IMPLEMENTATION_VERSION = f"RADNODE_{__version__}"[:16]
 #: Who put the association's id into Private Information (0002,0102) of our files.
 _PRIVATE_CREATOR_UID = derive_uid("private information")
+
+#: A letter, the SHA-256 of the data set in hexadecimal, and a space that makes it even.
+SEAL_LENGTH = 66
 
 _TAGS = {
     0x00080016: "SOPClassUID",
@@ -33,30 +38,14 @@ _TAGS = {
     0x0020000E: "SeriesInstanceUID",
 }
 #: Needed by pydicom to decode the Patient ID, which is what the walk leaves to it.
-_KEYWORDS = [*_TAGS.values(), "SpecificCharacterSet"]
+_CHARACTER_SET = 0x00080005
+_LAST = max(_TAGS)
 
 #: Deflated Explicit VR Little Endian, and the two JPIP syntaxes whose data set is deflated in the same way (PS3.5 Annex A.5, A.7, A.9).
 _DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205")
-#: The identity lies before the pixels; a deflated data set is not unpacked further than this, whatever it claims to hold.
-_MOST_INFLATED = 1 << 26
-
-#: What pydicom and zlib raise at data that are cut short, damaged or made to harm; RuntimeError holds RecursionError, for endless nesting.
-UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+#: The identity lies at the beginning. So much of a data set is walked, or unpacked, to find it, and so much is given to pydicom, which
+#: takes seconds and a hundred times the memory for a megabyte of the smallest items that there are.
+_MOST_WALKED, _MOST_PARSED = 1 << 23, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +64,9 @@ def file_meta(arrival: Arrival) -> bytes:
     """Make the preamble, prefix and File Meta Information (PS3.10 section 7.1) that go before the data set in our file.
 
     Besides what must be there it says who sent the data set, to whom, and in which association: should the process die before the
-    ledger knows, the file alone tells everything.
+    ledger knows, the file alone tells everything. It ends with room for a seal.
     """
+    who = f"{arrival.association_id} {arrival.peer.address}".encode()
     body = b"".join(
         (
             _element(0x0001, b"OB", b"\0\1"),
@@ -88,10 +78,34 @@ def file_meta(arrival: Arrival) -> bytes:
             _element(0x0016, b"AE", arrival.peer.calling_ae.encode("ascii", "replace")),
             _element(0x0018, b"AE", arrival.peer.called_ae.encode("ascii", "replace")),
             _element(0x0100, b"UI", _PRIVATE_CREATOR_UID.encode()),
-            _element(0x0102, b"OB", f"{arrival.association_id} {arrival.peer.address}".encode()),
+            _element(0x0102, b"OB", who + b" " * (len(who) % 2) + bytes(SEAL_LENGTH)),
         )
     )
     return b"\0" * 128 + b"DICM" + _element(0x0000, b"UL", struct.pack("<I", len(body))) + body
+
+
+def seal_of(sha256: str, *, is_evidence: bool) -> bytes:
+    """What is written over the end of the File Meta Information when the file is whole.
+
+    Parameters
+    ----------
+    is_evidence : bool
+        It was refused, and is kept because it contradicts what is held.
+    """
+    return f"{'e' if is_evidence else 'a'}{sha256} ".encode()
+
+
+def read_private(value: bytes) -> tuple[str, str, str, bool]:
+    """Read back what ``file_meta`` and ``seal_of`` put into Private Information (0002,0102).
+
+    Returns
+    -------
+    tuple
+        The association's id, the peer's address, the digest of the data set, and whether it is evidence.
+    """
+    who, seal = value[:-SEAL_LENGTH].decode(), value[-SEAL_LENGTH:].decode()
+    association_id, _, address = who.strip().partition(" ")
+    return association_id, address, seal[1:].strip(), seal[0] == "e"
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:
@@ -103,27 +117,58 @@ def _element(number: int, vr: bytes, value: bytes) -> bytes:
     return struct.pack("<HH2sH", 2, number, vr, len(value)) + value
 
 
-def read_header(arrival: Arrival, head: bytes | bytearray, whole: Callable[[], bytes]) -> Header:
+def read_header(arrival: Arrival, head: bytes | bytearray, read: Callable[[int], bytes]) -> Header:
     """Read the identity of an arrival and check it.
 
     Parameters
     ----------
     head : bytes
         The beginning of the data set.
-    whole : callable
-        Gives all of it; called only when the beginning is not enough, or not plain.
+    read : callable
+        Gives so many of its first bytes; called only when ``head`` is not enough, or not plain.
 
     Raises
     ------
     NotUnderstood
         If the data set cannot be read, or a UID is missing or malformed: without them no result could be filed.
     DoesNotMatch
-        If the data set is another instance, or of another class, than the C-STORE command says (PS3.4 section B.2.3).
+        If the data set is another instance, or of another class, than the request says (PS3.4 section B.2.3), or of another study.
     """
-    header = _walk(arrival, head) or _parse(arrival, whole())
+    if (header := _walk(arrival, head)) is not None:
+        return _checked(arrival, header)
+    content, syntax = read(_MOST_WALKED), arrival.transfer_syntax_uid
+    if syntax in _DEFLATED:
+        content, syntax = _inflate(content), str(ExplicitVRLittleEndian)
+    if (header := _walk(replace(arrival, transfer_syntax_uid=syntax), content)) is not None:
+        return _checked(arrival, header)
+    return read_by_pydicom(arrival, syntax, content)
+
+
+def read_by_pydicom(arrival: Arrival, syntax: str, content: bytes) -> Header:
+    """Read what is not plain, of the beginning of a data set in ``syntax``; beyond what is wanted only when something is missing.
+
+    Raises
+    ------
+    NotUnderstood, DoesNotMatch
+        As `read_header` does.
+    """
+    file = file_meta(replace(arrival, transfer_syntax_uid=syntax)) + content[:_MOST_PARSED]
+    wanted: list[BaseTag | int] = [Tag(tag) for tag in (*_TAGS, _CHARACTER_SET)]
+    try:
+        data_set: Dataset = read_partial(BytesIO(file), stop_when=lambda tag, _vr, _length: tag > _LAST, specific_tags=list(wanted))
+        if any(keyword not in data_set for keyword in _TAGS.values()):
+            data_set = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=list(wanted))
+    except UNREADABLE as error:
+        raise _unreadable(error) from error
+    return _checked(arrival, _header_of({keyword: _text(data_set, keyword) for keyword in _TAGS.values()}))
+
+
+def _checked(arrival: Arrival, header: Header) -> Header:
     _check_uids(header)
     if header.sop_instance_uid != arrival.sop_instance_uid or header.sop_class_uid != arrival.sop_class_uid:
-        raise DoesNotMatch("The data set has another SOP Class or Instance UID than the C-STORE command.", reason="command")
+        raise DoesNotMatch("The data set has another SOP Class or Instance UID than its request.", reason="command")
+    if arrival.study_instance_uid and header.study_instance_uid != arrival.study_instance_uid:
+        raise DoesNotMatch("The data set is of another study than the request was made for (PS3.18 section 10.5.1).", reason="study")
     if len(header.patient_id) > 64 or len(header.modality) > 16:
         raise NotUnderstood("Patient ID or Modality is longer than its VR allows (PS3.5 Table 6.2-1).", reason="too_long")
     if "\0" in header.patient_id or "\0" in header.modality:
@@ -134,23 +179,12 @@ def read_header(arrival: Arrival, head: bytes | bytearray, whole: Callable[[], b
 def _walk(arrival: Arrival, head: bytes | bytearray) -> Header | None:
     """Read a plain header in place; None when pydicom must."""
     found = find_elements(head, arrival.transfer_syntax_uid, _TAGS.keys())
-    if found is None or any(not value.isascii() or b"\x1b" in value or b"\\" in value for value in found.values()):
-        return None
-    if len(found) < len(_TAGS):
+    if found is None or len(found) < len(_TAGS):
         return None  # what is missing may stand where it does not belong
-    return _header_of({keyword: found.get(tag, b"").decode("ascii").rstrip("\0 ").strip().strip("\0") for tag, keyword in _TAGS.items()})
-
-
-def _parse(arrival: Arrival, content: bytes) -> Header:
-    try:
-        if arrival.transfer_syntax_uid in _DEFLATED:
-            arrival, content = replace(arrival, transfer_syntax_uid=str(ExplicitVRLittleEndian)), _inflate(content)
-        data_set = dcmread(BytesIO(file_meta(arrival) + content), stop_before_pixels=True, specific_tags=list(_KEYWORDS))
-    except UNREADABLE as error:
-        raise NotUnderstood(
-            f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable"
-        ) from error
-    return _header_of({keyword: _text(data_set, keyword) for keyword in _TAGS.values()})
+    together = b"".join(found.values())
+    if not together.isascii() or b"\x1b" in together or b"\\" in together:
+        return None
+    return _header_of({keyword: found[tag].decode("ascii").rstrip("\0 ").strip().strip("\0") for tag, keyword in _TAGS.items()})
 
 
 def _header_of(values: Mapping[str, str]) -> Header:
@@ -167,10 +201,17 @@ def _header_of(values: Mapping[str, str]) -> Header:
 def _inflate(content: bytes) -> bytes:
     """Unpack the beginning of a deflated data set; pydicom would unpack all of it, and a megabyte can hold a gigabyte."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(content, _MOST_INFLATED)
-    if not inflater.eof and len(inflated) < _MOST_INFLATED:
-        raise EOFError("the deflated data set is cut short")
+    try:
+        inflated = inflater.decompress(content, _MOST_WALKED)
+    except zlib.error as error:
+        raise _unreadable(error) from error
+    if not inflater.eof and len(inflated) < _MOST_WALKED and len(content) < _MOST_WALKED:
+        raise _unreadable(EOFError())
     return inflated
+
+
+def _unreadable(error: Exception) -> NotUnderstood:
+    return NotUnderstood(f"The data set cannot be read ({type(error).__name__}); it may be cut short or damaged.", reason="unreadable")
 
 
 def _text(data_set: Dataset, keyword: str) -> str:

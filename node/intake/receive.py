@@ -1,7 +1,7 @@
 """An arrival becomes a durable instance, or is refused with a reason; only then is the sender answered.
 
-The order is the promise: identity checked, duplicates judged, bytes on disk under their final name, answer. The row follows
-(``scribe``), and is rebuilt from the file should the process die before it is committed (``adopt``).
+The order is the promise: identity checked, duplicates judged, bytes on disk under a seal, answer. Final name and row follow
+(``scribe``), and are made up for from the file should the process die before they are there (``adopt``).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from node.core.errors import ConflictingDuplicate, NotEnoughDisk, NotUnderstood, RefusedByUs, StorageError
 from node.core.study import Accepted, Arrival, Instance, Peer
 from node.core.uids import is_valid_uid
-from node.intake.header import Header, file_meta, read_header
+from node.intake.header import Header, file_meta, read_header, seal_of
 from node.intake.presence import Presence
 from node.intake.recent import Recent
 from node.intake.room import Room
@@ -25,7 +25,7 @@ from node.ledger import instances
 from node.ledger.inquiry import Inquiry
 from node.spool.draft import Draft
 from node.spool.incoming import Incoming
-from node.spool.local import LocalSpool
+from node.spool.spool import Spool
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,7 @@ class Desk:
     """
 
     inquiry: Inquiry
-    spool: LocalSpool
+    spool: Spool
     scribe: Scribe
     presence: Presence
     recent: Recent
@@ -85,12 +85,11 @@ class Receiver:
 
     def _note(self, event: str, association_id: str, peer: Peer, **detail: object) -> Future[None] | None:
         try:
-            return self._desk.scribe.hand_over(
-                Fact(write=lambda tx: instances.record_association(tx, event, association_id, peer, **detail))
-            )
+            self._desk.scribe.check_room()
         except NotEnoughDisk as error:
             log.error("audit.lost", code=error.full_code, sentence=error.sentence)
             return None
+        return self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_association(tx, event, association_id, peer, **detail)))
 
 
 class Reception:
@@ -101,6 +100,7 @@ class Reception:
         self._incoming: Incoming | None = None
         self._refusal: RefusedByUs | None = None
         self._size = 0
+        self._comes_again = False
         try:
             self._incoming = self._open()
         except RefusedByUs as refusal:
@@ -112,6 +112,9 @@ class Reception:
         if self._incoming is None:
             return
         try:
+            if not self._desk.room.is_there(len(fragment)):
+                self._incoming.discard()
+                raise _nearly_full()
             self._incoming.write(fragment)
         except NotEnoughDisk as refusal:
             self._incoming, self._refusal = None, refusal
@@ -136,29 +139,33 @@ class Reception:
 
     def _open(self) -> Incoming:
         arrival = self._arrival
+        if not is_valid_uid(arrival.transfer_syntax_uid):
+            raise NotUnderstood("This is no DICOM file that says how it is encoded (PS3.10 section 7.1).", reason="no_file_meta")
         if not is_valid_uid(arrival.sop_instance_uid) or not is_valid_uid(arrival.sop_class_uid):
-            raise NotUnderstood("The C-STORE command names no valid SOP Class or Instance UID (PS3.5 section 9.1).", reason="malformed_uid")
+            raise NotUnderstood("The request names no valid SOP Class or Instance UID (PS3.5 section 9.1).", reason="malformed_uid")
         if not self._desk.room.is_there():
-            raise NotEnoughDisk("The disk is nearly full; make room, then send again.", reason="watermark")
+            raise _nearly_full()
         return self._desk.spool.open_incoming(file_meta(arrival))
 
     def _accept(self, incoming: Incoming) -> None:
         header = read_header(self._arrival, incoming.head, incoming.read)
         instance = describe(header, self._arrival.transfer_syntax_uid, incoming.sha256(), incoming.size)
         accepted = Accepted(instance=instance, arrival=self._arrival)
+        self._desk.scribe.check_room()
         self._desk.presence.touch(self._arrival.association_id, instance.study_instance_uid)
         if self._is_held(accepted):
             incoming.discard()
             self._hand_over(accepted, None)
             return
-        draft = self._desk.spool.publish(incoming, instance.key)
-        self._incoming = None
+        if self._comes_again:
+            instance = replace(instance, key=instances.key_again(accepted))
+            accepted = replace(accepted, instance=instance)
+        incoming.seal(seal_of(instance.sha256, is_evidence=False))
         if not self._desk.recent.add(instance):
-            # Another association has brought other bytes under this UID while ours were on their way. Ours stay where they are, for
-            # another listener may have answered for the same; but after a crash they must not be taken for what was answered here.
-            self._keep_as_evidence(accepted, self._desk.spool.set_aside(draft, instances.quarantine_key(instance)))
+            # Another association has brought other bytes under this UID while ours were on their way.
+            self._keep_as_evidence(accepted, incoming)
             raise _conflict()
-        self._hand_over(accepted, draft)
+        self._hand_over(accepted, self._desk.spool.leave(incoming, instance.key))
 
     def _is_held(self, accepted: Accepted) -> bool:
         """Whether these very bytes are held, durably, under this UID.
@@ -171,35 +178,41 @@ class Reception:
             If the ledger cannot be asked.
         """
         instance = accepted.instance
-        held = self._desk.recent.find(instance.sop_instance_uid)
-        if held is None:
+        is_same = self._desk.recent.is_same(instance)
+        if is_same is None:
             try:
-                held = self._desk.inquiry.ask(lambda tx: instances.held(tx, instance.sop_instance_uid))
+                held = self._desk.inquiry.ask(uid=instance.sop_instance_uid)
             except StorageError as error:
                 raise NotEnoughDisk(error.sentence, reason="database") from error
-        if held is None:
-            return False
-        if held.is_same_as(instance):
+            if not held:
+                return False
+            before, was_purged = instances.of_row(held[0])
+            is_same = before.is_same_as(instance)
+            if is_same and was_purged:
+                self._comes_again = True
+                return False
+        if is_same:
             return True
         if self._incoming is not None:
-            draft = self._desk.spool.publish(self._incoming, instances.quarantine_key(instance))
-            self._incoming = None
-            self._keep_as_evidence(accepted, draft)
+            self._keep_as_evidence(accepted, self._incoming)
         raise _conflict()
 
     def _hand_over(self, accepted: Accepted, draft: Draft | None) -> None:
-        # When the scribe takes no more, the file stays where it is: another association may have been answered for the same bytes
-        # meanwhile. The next start adopts it, or what is sent again finds it.
-        self._desk.scribe.hand_over(Fact(accepted=accepted, written=draft.settle if draft else lambda: None))
+        self._incoming = None
+        self._desk.scribe.hand_over(Fact(accepted=accepted, draft=draft))
 
-    def _keep_as_evidence(self, accepted: Accepted, draft: Draft) -> None:
-        key = draft.final.relative_to(self._desk.spool.root).as_posix()
-        self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_conflict(tx, accepted, key), written=draft.settle))
+    def _keep_as_evidence(self, accepted: Accepted, incoming: Incoming) -> None:
+        key = instances.quarantine_key(accepted.instance)
+        incoming.seal(seal_of(accepted.instance.sha256, is_evidence=True))
+        self._incoming = None
+        draft = self._desk.spool.leave(incoming, key)
+        self._desk.scribe.hand_over(Fact(write=lambda tx: instances.record_conflict(tx, accepted, key), draft=draft))
 
     def _note_refusal(self, refusal: RefusedByUs) -> None:
         log.warning("instance.refused", code=refusal.full_code, sentence=refusal.sentence, association_id=self._arrival.association_id)
         fact = Fact(write=lambda tx: instances.refuse(tx, self._arrival, self._size, refusal.full_code, refusal.sentence))
         try:
+            self._desk.scribe.check_room()
             self._desk.scribe.hand_over(fact).result(_PATIENCE_FOR_NOTES_S)
         except (NotEnoughDisk, NotYet) as error:
             log.error("audit.late", error=type(error).__name__)
@@ -224,6 +237,10 @@ def describe(header: Header, transfer_syntax_uid: str, sha256: str, size: int) -
         sha256=sha256,
         size=size,
     )
+
+
+def _nearly_full() -> NotEnoughDisk:
+    return NotEnoughDisk("The disk is nearly full; make room, then send again.", reason="watermark")
 
 
 def _conflict() -> ConflictingDuplicate:

@@ -1,8 +1,8 @@
 """The scribe: what the listener's threads have made durable on disk is written into the ledger, many rows in one transaction.
 
-A file that lies fsynced under its final name, with its second link in ``incoming/``, is the journal; the row follows within
-milliseconds, and is rebuilt from the file before the port opens again should the process die in between (``adopt``). So a
-commit of the database never stands between a sender and its answer, and a database that is away for a while holds nobody up.
+A file that lies fsynced and sealed in ``incoming/`` is the journal. Its final name and its row follow within milliseconds, and are made up
+for before the port opens again should the process die in between (``adopt``). So a commit of the database never stands between a
+sender and its answer, and a database that is away for a while holds nobody up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -21,6 +20,7 @@ from node.core.errors import NotEnoughDisk, StorageError
 from node.core.study import Accepted
 from node.ledger import instances
 from node.ledger.engine import Ledger, Transaction
+from node.spool.draft import Draft
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,8 @@ _MOST_IN_ONE = 500
 _MOST_WAITING = 20_000
 #: A batch may gather for this long: long enough to share a commit, short against everything that waits for the rows.
 _GATHER_S = 0.05
+#: A disk that gives no names is asked again after this.
+_DISK_AGAIN_S = 1.0
 
 
 def _nothing(_tx: Transaction) -> None:
@@ -45,49 +47,56 @@ class Fact:
         An instance that was answered Success; all of a batch are written by few statements.
     write : callable
         For any other fact.
-    written : callable
-        Called when the transaction is committed.
+    draft : Draft or None
+        Bytes that belong to it: they get their final name before, and leave ``incoming/`` behind, the commit.
     """
 
     accepted: Accepted | None = None
     write: Callable[[Transaction], None] = _nothing
-    written: Callable[[], None] = lambda: None
+    draft: Draft | None = None
     done: Future[None] = field(default_factory=Future)
 
 
 class Scribe(threading.Thread):
-    """Writes facts in the order in which they were handed over."""
+    """Writes facts in the order in which they were handed over.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    keep : callable
+        Has drafts lie durably where they are to stay; it may be asked again.
+    """
+
+    def __init__(self, ledger: Ledger, keep: Callable[[Sequence[Draft]], None]) -> None:
         super().__init__(name="scribe", daemon=True)
-        self._ledger = ledger
-        self._facts: queue.Queue[Fact | None] = queue.Queue(_MOST_WAITING)
+        self._ledger, self._keep = ledger, keep
+        self._pause = threading.Event()
+        self._facts: queue.Queue[Fact | None] = queue.Queue()
 
-    def hand_over(self, fact: Fact) -> Future[None]:
-        """Have ``fact`` written soon; the future says when it is.
+    def check_room(self) -> None:
+        """Ask before anything is made durable: what is handed over is never refused.
 
         Raises
         ------
         NotEnoughDisk
-            If too many wait already, because the database does not answer.
+            If too many facts wait already, because the database does not answer.
         """
-        try:
-            self._facts.put_nowait(fact)
-        except queue.Full as error:
-            raise NotEnoughDisk("The database has not answered for too long; mend it, then send again.", reason="database") from error
+        if self._facts.qsize() >= _MOST_WAITING:
+            raise NotEnoughDisk("The database has not answered for too long; mend it, then send again.", reason="database")
+
+    def hand_over(self, fact: Fact) -> Future[None]:
+        """Have ``fact`` written soon; the future says when it is."""
+        self._facts.put(fact)
         return fact.done
 
     def stop(self, patience_s: float = 20.0) -> None:
         """Write what was handed over, then end; when the database stays away, leave it to the next start."""
-        with suppress(queue.Full):
-            self._facts.put(None, timeout=patience_s)
-            self.join(patience_s)
+        self._facts.put(None)
+        self.join(patience_s)
 
     def run(self) -> None:
         """Write batch after batch."""
-        pause = threading.Event()
         while (first := self._facts.get()) is not None:
-            pause.wait(_GATHER_S)
+            self._pause.wait(_GATHER_S)
             batch = [first]
             while len(batch) < _MOST_IN_ONE and not self._facts.empty():
                 fact = self._facts.get()
@@ -98,20 +107,26 @@ class Scribe(threading.Thread):
             self._write(batch)
 
     def _write(self, batch: Sequence[Fact]) -> None:
+        drafts = [fact.draft for fact in batch if fact.draft is not None]
         while True:
             try:
+                self._keep(drafts)
                 self._ledger.write(lambda tx: _write_down(tx, batch))
+                break
             except StorageError as error:
                 log.warning("scribe.waiting", code=error.full_code, sentence=error.sentence, facts=len(batch))
+                self._pause.wait(_DISK_AGAIN_S)
             except Exception as error:  # noqa: BLE001 - the boundary: one fact that cannot be written must not take the others with it
-                self._write_apart(batch, error)
-                return
-            else:
-                break
+                if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+                    self._write_apart(batch, error)
+                    return
+                log.warning("scribe.waiting", error=type(error).__name__, sentence=error.strerror, facts=len(batch))
+                self._pause.wait(_DISK_AGAIN_S)
         for fact in batch:
             try:
-                fact.written()
-            except OSError as error:  # the second link stays, and is taken away at the next start: the row is what counts
+                if fact.draft is not None:
+                    fact.draft.settle()
+            except OSError as error:  # the link stays, and is taken away at the next start: the row is what counts
                 log.warning("scribe.unsettled", error=type(error).__name__)
             fact.done.set_result(None)
 

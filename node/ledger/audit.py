@@ -19,6 +19,9 @@ from node.ledger import schema
 from node.ledger.engine import Transaction, database_now
 
 _FIRST = "0" * 64
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+#: What JSON gives back as it was.
+_PLAIN = (str, int, bool, type(None))
 #: Every row names every column, so that many can be inserted by one statement.
 _EMPTY: Mapping[str, Any] = dict.fromkeys(column.name for column in schema.audit.columns)
 
@@ -71,7 +74,7 @@ def record_all(tx: Transaction, entries: Sequence[Entry]) -> datetime:
     actor = tx.info.get("actor", "unknown")
     rows: list[dict[str, Any]] = []
     for number, entry in enumerate(entries, last.n + 1 if last else 1):
-        detail = json.loads(json.dumps(dict(entry.detail)))  # as it will be read: a tuple is a list, and every key is text
+        detail = _as_read(entry.detail)
         row: dict[str, Any] = {"n": number, "at": at, "event": entry.event, "actor": actor, "detail": detail, **entry.about}
         before = _hash(before, row)
         rows.append({**_EMPTY, **row, "hash": before})
@@ -79,10 +82,19 @@ def record_all(tx: Transaction, entries: Sequence[Entry]) -> datetime:
     return at
 
 
+def _as_read(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """The detail as it will be read: a tuple is a list, and every key is text."""
+    found = dict(detail)
+    if all(type(key) is str and type(value) in _PLAIN for key, value in found.items()):
+        return found
+    read: dict[str, Any] = json.loads(json.dumps(found))
+    return read
+
+
 def _hash(before: str, row: Mapping[str, Any]) -> str:
     present = {key: value for key, value in row.items() if value is not None and key != "hash"}
     present["at"] = row["at"].isoformat(timespec="microseconds")
-    text = json.dumps(present, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = _ENCODER.encode(present)
     return hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()
 
 

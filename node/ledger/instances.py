@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from node.core.errors import ConflictingDuplicate
-from node.core.study import Accepted, Arrival, Instance, Peer
-from node.ledger import schema, studies
+from node.core.study import Accepted, Arrival, Instance, Peer, Source
+from node.ledger import quarantine, schema, studies
 from node.ledger.audit import About, Entry, record, record_all
 from node.ledger.engine import Transaction
 
 _NAMES = tuple(Instance.__dataclass_fields__)
 _COLUMNS = [schema.instance.c[name] for name in _NAMES]
-_HELD = sa.select(*_COLUMNS).where(schema.instance.c.sop_instance_uid == sa.bindparam("uid"))
-_HELD_BY = sa.select(*_COLUMNS, schema.instance.c.association_id).where(
+_PURGED = sa.case((schema.instance.c.purged_at.is_not(None), sa.literal_column("1")), else_=sa.literal_column("0"))
+#: What is held under a UID, and whether its bytes were purged; ``of_row`` reads the answer.
+HELD = sa.select(*_COLUMNS, _PURGED).where(schema.instance.c.sop_instance_uid == sa.bindparam("uid"))
+_HELD_BY = sa.select(*_COLUMNS, _PURGED, schema.instance.c.association_id).where(
     schema.instance.c.sop_instance_uid.in_(sa.bindparam("uids", expanding=True))
 )
 
 
 def held(tx: Transaction, sop_instance_uid: str) -> Instance | None:
     """Return the instance that is held under this UID, if any."""
-    row = tx.execute(_HELD, {"uid": sop_instance_uid}).one_or_none()
-    return Instance(**dict(zip(_NAMES, row, strict=True))) if row else None
+    row = tx.execute(HELD, {"uid": sop_instance_uid}).one_or_none()
+    return of_row(row)[0] if row else None
+
+
+def of_row(row: Sequence[Any]) -> tuple[Instance, bool]:
+    """Make the instance of a row of ``HELD``, and say whether its bytes were purged."""
+    return Instance(**dict(zip(_NAMES, row[:-1], strict=True))), bool(row[-1])
 
 
 def accept_all(tx: Transaction, batch: Sequence[Accepted]) -> None:
@@ -33,44 +42,66 @@ def accept_all(tx: Transaction, batch: Sequence[Accepted]) -> None:
 
     Idempotent: what the same association brought is entered once, should the answer to a COMMIT be lost. The same bytes from another
     association are counted. Other bytes under a UID that is held can only come here when two listeners accepted both within the same
-    moment: the later is kept as evidence, and the audit log says so.
+    moment: the later is kept as evidence, and the audit log says so. What is of another patient than its study is entered and kept apart.
+    What was purged and has come again is held again, under the key that it came with.
     """
     known = _held_by_association(tx, {accepted.instance.sop_instance_uid for accepted in batch})
     new: list[Accepted] = []
     entries: list[Entry] = []
     again: list[str] = []
+    restored: list[Accepted] = []
     for accepted in batch:
         uid = accepted.instance.sop_instance_uid
         if uid not in known:
-            known[uid] = (accepted.instance, "")
+            known[uid] = (accepted.instance, False, "")
             new.append(accepted)
             entries.append(_received(accepted))
             continue
-        before, association_id = known[uid]
+        before, was_purged, association_id = known[uid]
         if not before.is_same_as(accepted.instance):
             entries.append(_conflict(accepted, accepted.instance.key))
+        elif was_purged and before.key != accepted.instance.key:
+            known[uid] = (accepted.instance, False, accepted.arrival.association_id)
+            restored.append(accepted)
+            entries.append(_restored(accepted))
         elif association_id != accepted.arrival.association_id:
             again.append(uid)
             entries.append(_again(accepted))
     if entries:
+        foreign = quarantine.find_foreign(tx, new) if new else frozenset()
+        entries += [_quarantined(accepted) for accepted in new if accepted.instance.sop_instance_uid in foreign]
         at = record_all(tx, entries)
-        _insert(tx, new, at)
+        _insert(tx, new, foreign, at)
         _count(tx, again)
+        for accepted in restored:
+            mine = schema.instance.c.sop_instance_uid == accepted.instance.sop_instance_uid
+            values = {"key": accepted.instance.key, "received_at": at, "association_id": accepted.arrival.association_id}
+            tx.execute(schema.instance.update().where(mine).values(purged_at=None, **values))
 
 
-def _held_by_association(tx: Transaction, uids: Collection[str]) -> dict[str, tuple[Instance, str]]:
+def _held_by_association(tx: Transaction, uids: Collection[str]) -> dict[str, tuple[Instance, bool, str]]:
     rows = tx.execute(_HELD_BY, {"uids": list(uids)})
-    return {row[0]: (Instance(**dict(zip(_NAMES, row[:-1], strict=True))), row[-1]) for row in rows}
+    return {row[0]: (*of_row(row[:-1]), row[-1]) for row in rows}
 
 
-def _insert(tx: Transaction, new: Sequence[Accepted], at: datetime) -> None:
-    counts = Counter(accepted.instance.study_instance_uid for accepted in new)
-    revisions = {study: studies.receive(tx, study, at, count) for study, count in counts.items()}
+def _insert(tx: Transaction, new: Sequence[Accepted], foreign: Collection[str], at: datetime) -> None:
+    own = [accepted for accepted in new if accepted.instance.sop_instance_uid not in foreign]
+    first = {accepted.instance.study_instance_uid: accepted for accepted in reversed(own)}
+    revisions = {
+        study: studies.receive(
+            tx, study, at, count, calling_ae=first[study].arrival.peer.calling_ae, patient_id=first[study].instance.patient_id
+        )
+        for study, count in Counter(accepted.instance.study_instance_uid for accepted in own).items()
+    }
+    for study in {accepted.instance.study_instance_uid for accepted in new} - set(revisions):
+        revisions[study] = studies.latest_revision(tx, study)
     rows = [
         {
             **{name: getattr(accepted.instance, name) for name in _NAMES},
             "revision": revisions[accepted.instance.study_instance_uid],
             "calling_ae": accepted.arrival.peer.calling_ae,
+            "called_ae": accepted.arrival.peer.called_ae,
+            "quarantined": quarantine.MIXED if accepted.instance.sop_instance_uid in foreign else None,
             "association_id": accepted.arrival.association_id,
             "received_at": at,
             "duplicates": 0,
@@ -104,6 +135,16 @@ def _conflict(accepted: Accepted, key: str) -> Entry:
     return Entry("instance.conflict", evidence, about)
 
 
+def _restored(accepted: Accepted) -> Entry:
+    return Entry("instance.restored", {"key": accepted.instance.key, "calling_ae": accepted.arrival.peer.calling_ae}, _about(accepted))
+
+
+def _quarantined(accepted: Accepted) -> Entry:
+    about = _about(accepted)
+    about["code"] = quarantine.MIXED
+    return Entry("instance.quarantined", {"calling_ae": accepted.arrival.peer.calling_ae}, about)
+
+
 def _about(accepted: Accepted) -> About:
     instance = accepted.instance
     return {
@@ -117,6 +158,18 @@ def _about(accepted: Accepted) -> About:
 def quarantine_key(instance: Instance) -> str:
     """Where bytes are kept that contradict those held under the same UID."""
     return f"quarantine/{instance.key.removeprefix('instances/')}"
+
+
+def key_again(accepted: Accepted) -> str:
+    """Where bytes are kept that were purged and come again: never under the old key, of which a file may still be on its way out."""
+    stem = accepted.instance.key.removesuffix(".dcm")
+    return f"{stem}-{hashlib.sha256(accepted.arrival.association_id.encode()).hexdigest()[:8]}.dcm"
+
+
+def is_purged(tx: Transaction, sop_instance_uid: str) -> bool:
+    """Whether we held this and let its bytes go."""
+    row = tx.execute(HELD, {"uid": sop_instance_uid}).one_or_none()
+    return row is not None and of_row(row)[1]
 
 
 def record_conflict(tx: Transaction, accepted: Accepted, key: str) -> None:
@@ -145,11 +198,21 @@ def record_association(tx: Transaction, event: str, association_id: str, peer: P
 
 
 def of_study(tx: Transaction, study_instance_uid: str, revision: int) -> list[Instance]:
-    """Every instance of a study up to and including ``revision``, in a stable order."""
+    """Every instance that belongs to a study up to and including ``revision``, in a stable order; none that is kept apart from it."""
     table = schema.instance
-    mine = (table.c.study_instance_uid == study_instance_uid) & (table.c.revision <= revision)
+    mine = (table.c.study_instance_uid == study_instance_uid) & (table.c.revision <= revision) & table.c.quarantined.is_(None)
     rows = tx.execute(sa.select(*_COLUMNS).where(mine).order_by(table.c.series_instance_uid, table.c.sop_instance_uid)).mappings()
     return [Instance(**row) for row in rows]
+
+
+def sources_of(tx: Transaction, study_instance_uid: str, revision: int) -> list[Source]:
+    """Who sent the instances of a study, and to which of our titles; the title is empty where it was not kept."""
+    table = schema.instance
+    mine = (table.c.study_instance_uid == study_instance_uid) & (table.c.revision <= revision)
+    rows = tx.execute(
+        sa.select(table.c.calling_ae, table.c.called_ae).where(mine).distinct().order_by(table.c.calling_ae, table.c.called_ae)
+    )
+    return [Source(calling_ae=row.calling_ae, called_ae=row.called_ae or "") for row in rows]
 
 
 def of_series(tx: Transaction, series_instance_uids: list[str], study_instance_uid: str, revision: int) -> list[Instance]:

@@ -12,29 +12,40 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from node.core.errors import CodedError, StateError, Verdict
+from node.core.errors import Cancelled, CodedError, Discontinued, StateError, Verdict
 from node.core.job import Job, Ticket, Work
+from node.core.schedule import rank_of
 from node.core.states import WORK, follow
 from node.ledger import schema, studies
 from node.ledger.audit import About, record
 from node.ledger.engine import Transaction, database_now
+from node.ledger.schedule import lane_of
 
 Dispatch: TypeAlias = Callable[[Transaction, Ticket], None]
+_NEVER_JUDGED = (Discontinued.code, Cancelled.code)
 
 
-def enqueue(tx: Transaction, job: Job, priority: int, dispatch: Dispatch) -> bool:
-    """Enter a job; False when it is there already."""
+def enqueue(tx: Transaction, job: Job, priority: int, dispatch: Dispatch, *, why: str = "") -> bool:
+    """Enter a job with its priority, and why it has that; False when it is there already."""
     if find(tx, job.id) is not None:
         return False
     work = Work(id=job.id, kind="infer", job_id=job.id, job=job, destination=None, priority=priority, attempt=1, dispatch=1, crashes=0)
-    enter(tx, work, dispatch)
     detail = {"pipeline": job.pipeline, "model_digest": job.model_digest, "series": list(job.series_instance_uids), "priority": priority}
-    record(tx, "job.queued", detail, **about(work))
+    record(tx, "job.queued", {**detail, "why": why}, **about(work))
+    enter(tx, work, dispatch, source=studies.opened_by(tx, job.study_instance_uid, job.revision), why=why)
     return True
 
 
-def enter(tx: Transaction, work: Work, dispatch: Dispatch) -> None:
-    """Insert a row of work and hand it to the engine."""
+def enter(tx: Transaction, work: Work, dispatch: Dispatch, *, source: str = "", why: str = "") -> None:
+    """Insert a row of work, and offer it to the engine.
+
+    Parameters
+    ----------
+    source : str
+        The calling AE that opened its study.
+    why : str
+        It has its priority.
+    """
     job = work.job
     tx.execute(
         schema.work.insert().values(
@@ -54,6 +65,10 @@ def enter(tx: Transaction, work: Work, dispatch: Dispatch) -> None:
             attempt=work.attempt,
             dispatch=work.dispatch,
             queued_at=job.queued_at,
+            source=source,
+            priority_reason=why,
+            rank=rank_of(work.priority, job.queued_at),
+            lane=lane_of(job.pipeline, source, work.destination),
         )
     )
     dispatch(tx, ticket_of(work))
@@ -107,6 +122,8 @@ def finished_on(tx: Transaction, job: Job) -> str | None:
         & (table.c.model_digest == job.model_digest)
         & (table.c.input_sha256 == job.input_sha256)
         & (table.c.state.in_(("queued", "running", "done", "refused")))
+        # What was stopped was never judged; if the study goes on after all, it is run.
+        & ((table.c.state != "refused") | sa.and_(*(sa.func.coalesce(table.c.code, "").not_like(f"{code}%") for code in _NEVER_JUDGED)))
     )
     return tx.execute(sa.select(table.c.id).where(same).limit(1)).scalar_one_or_none()
 
@@ -135,7 +152,7 @@ def settle(tx: Transaction, work: Work, token: str, error: CodedError | None, su
         subject["code"] = error.full_code
     detail = {"attempt": work.attempt, **summary} | ({"sentence": error.sentence} if error else {})
     at = record(tx, f"{work.noun}.{'finished' if new == 'done' else new}", detail, **subject)
-    values = {"state": new, "finished_at": at, "lease_until_at": None, "summary": dict(summary)}
+    values = {"state": new, "finished_at": at, "lease_until_at": None, "handed_at": None, "summary": dict(summary)}
     said = {"code": error.full_code if error else None, "reason": error.sentence if error else None}
     tx.execute(schema.work.update().where(schema.work.c.id == work.id).values(**values, **said))
     if work.kind == "infer":
@@ -155,6 +172,42 @@ def try_again(tx: Transaction, work: Work, token: str, error: CodedError, delay_
     values = {"attempt": work.attempt + 1, "crashes": 0, "code": error.full_code, "reason": error.sentence}
     _hand_over_again(tx, work, follow(WORK, state, "retry"), values, delay_s, dispatch)
     return True
+
+
+def put_off(tx: Transaction, work: Work, token: str, sentence: str, delay_s: float, dispatch: Dispatch) -> bool:
+    """Put ``work`` back that waits for something, to go on in the same attempt after ``delay_s`` seconds; False when it is not ours."""
+    state = still_ours(tx, work, token)
+    if state is None:
+        return False
+    record(tx, f"{work.noun}.put_off", {"attempt": work.attempt, "sentence": sentence, "delay_s": round(delay_s, 1)}, **about(work))
+    values = {"crashes": 0, "code": None, "reason": None}
+    _hand_over_again(tx, work, follow(WORK, state, "retry"), values, delay_s, dispatch)
+    return True
+
+
+def hasten(tx: Transaction, work_id: str, dispatch: Dispatch) -> None:
+    """Have ``work_id`` go on now if it waits: what it waits for has come. Its state stays what it is."""
+    row = (
+        tx.execute(sa.select(schema.work).where((schema.work.c.id == work_id) & (schema.work.c.state == "queued"))).mappings().one_or_none()
+    )
+    if row is not None:
+        _hand_over_again(tx, work_of(dict(row)), "queued", {}, 0.0, dispatch)
+
+
+def discontinue(tx: Transaction, work: Work, state: str, error: Discontinued) -> None:
+    """End ``work`` that is queued, or a job that is running, because the modality has discontinued what it is about.
+
+    The lease is taken away with it: whoever runs the job notices, stops, and is fenced if it comes with a result all the same.
+    """
+    new = follow(WORK, state, "discontinue")
+    subject = about(work)
+    subject["code"] = error.full_code
+    at = record(tx, f"{work.noun}.{new}", {"attempt": work.attempt, "was": state, "sentence": error.sentence}, **subject)
+    values = {"state": new, "finished_at": at, "lease_token": None, "lease_until_at": None, "handed_at": None}
+    said = {"code": error.full_code, "reason": error.sentence}
+    tx.execute(schema.work.update().where(schema.work.c.id == work.id).values(**values, **said))
+    if work.kind == "infer":
+        studies.close_if_ended(tx, work.job.study_instance_uid, work.job.revision)
 
 
 def replay(tx: Transaction, work_id: str, who: str, dispatch: Dispatch) -> Work:
@@ -199,7 +252,7 @@ def record_fenced(tx: Transaction, work: Work) -> datetime:
 def _hand_over_again(tx: Transaction, work: Work, state: str, values: Mapping[str, Any], delay_s: float, dispatch: Dispatch) -> None:
     number = work.dispatch + 1
     update = schema.work.update().where(schema.work.c.id == work.id)
-    tx.execute(update.values(state=state, dispatch=number, lease_until_at=None, **values))
+    tx.execute(update.values(state=state, dispatch=number, lease_until_at=None, handed_at=None, due_at=None, **values))
     ticket = Ticket(work_id=work.id, kind=work.kind, dispatch=number, priority=work.priority, partition=work.destination, delay_s=delay_s)
     dispatch(tx, ticket)
 
@@ -207,6 +260,12 @@ def _hand_over_again(tx: Transaction, work: Work, state: str, values: Mapping[st
 def open_work(tx: Transaction) -> list[tuple[Work, str, datetime | None, str | None]]:
     """All work that is still to be done: the work, its state, until when its lease runs, and who holds it."""
     rows = tx.execute(sa.select(schema.work).where(schema.work.c.state.in_(("queued", "running")))).mappings().all()
+    return [(work_of(dict(row)), row["state"], row["lease_until_at"], row["lease_token"]) for row in rows]
+
+
+def in_hand(tx: Transaction) -> list[tuple[Work, str, datetime | None, str | None]]:
+    """Likewise, of what the engine or a worker has; what waits in the ledger alone cannot be lost by either."""
+    rows = tx.execute(sa.select(schema.work).where(sa.text("work.handed_at IS NOT NULL"))).mappings().all()
     return [(work_of(dict(row)), row["state"], row["lease_until_at"], row["lease_token"]) for row in rows]
 
 

@@ -36,6 +36,7 @@ def claim(tx: Transaction, work_id: str, dispatch: int, token: str, lease_s: flo
     work = work_of({**row, "crashes": row["crashes"] + 1})
     at = record(tx, f"{work.noun}.claimed", {"by": token, "attempt": work.attempt, "dispatch": dispatch}, **about(work))
     values = {"state": follow(WORK, row["state"], "claim"), "crashes": work.crashes, "lease_token": token, "started_at": at}
+    values |= {"handed_at": row["handed_at"] or at, "due_at": None}
     until = at + timedelta(seconds=lease_s)
     tx.execute(schema.work.update().where(schema.work.c.id == work_id).values(**values, lease_until_at=until))
     return work
@@ -50,6 +51,16 @@ def renew(tx: Transaction, held: Mapping[str, str], lease_s: float) -> set[str]:
         if not tx.execute(schema.work.update().where(mine).values(lease_until_at=until)).rowcount:
             lost.add(work_id)
     return lost
+
+
+def shorten(tx: Transaction, longest_s: float) -> int:
+    """Let no lease run for longer than ``longest_s`` from now; return how many would have.
+
+    The database's clock was stepped back since they were given. A holder that lives renews its lease long before the shorter one ends.
+    """
+    latest = database_now(tx) + timedelta(seconds=longest_s)
+    ahead = (schema.work.c.state == "running") & (schema.work.c.lease_until_at > latest)
+    return int(tx.execute(schema.work.update().where(ahead).values(lease_until_at=latest)).rowcount)
 
 
 def rescue(tx: Transaction, work: Work, seen_token: str | None, why: str, dispatch: Dispatch) -> bool:
@@ -69,6 +80,7 @@ def rescue(tx: Transaction, work: Work, seen_token: str | None, why: str, dispat
     )
     number = work.dispatch + 1
     values = {"state": follow(WORK, "running", "rescue"), "dispatch": number, "lease_token": None, "lease_until_at": None}
+    values |= {"handed_at": None, "due_at": None}
     open_states = schema.work.c.state.in_(("queued", "running"))
     if not tx.execute(schema.work.update().where(mine & unheld & open_states).values(**values)).rowcount:
         return False

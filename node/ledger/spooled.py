@@ -13,15 +13,16 @@ def is_known(tx: Transaction, key: str) -> bool:
     if key in _evidence(tx):
         return True
     for table in (schema.instance, schema.delivery):
-        if tx.execute(sa.select(sa.literal(1)).where(table.c.key == key).limit(1)).scalar_one_or_none():
+        if tx.execute(sa.select(sa.literal(1)).where(table.c.key == key, table.c.purged_at.is_(None)).limit(1)).scalar_one_or_none():
             return True
     return False
 
 
 def known_keys(tx: Transaction) -> set[str]:
-    """Every key that any row refers to."""
-    rows = {key for table in (schema.instance, schema.delivery) for key in tx.execute(sa.select(table.c.key)).scalars()}
-    return rows | _evidence(tx)
+    """Every key that any row refers to, those included whose bytes are on their way out."""
+    tables = (schema.instance, schema.delivery)
+    rows = {key for table in tables for key in tx.execute(sa.select(table.c.key).where(table.c.purged_at.is_(None))).scalars()}
+    return rows | _evidence(tx) | set(tx.execute(sa.select(schema.waste.c.key)).scalars())
 
 
 def _evidence(tx: Transaction) -> set[str]:

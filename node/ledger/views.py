@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node.ledger import schema
+from node.ledger import quarantine, schema
 from node.ledger.engine import Transaction
 
 
@@ -45,7 +45,7 @@ class Trouble:
 
 
 def history(tx: Transaction, uid: str) -> list[AuditRow]:
-    """Every audit row on a study, series or instance, or on an association, with the associations that brought it, in order."""
+    """Every audit row on a study, series or instance, or on an association, with what brought it and who asked us to keep it, in order."""
     table = schema.audit
     columns = [table.c[name] for name in AuditRow.__dataclass_fields__]
     direct = sa.or_(
@@ -53,7 +53,9 @@ def history(tx: Transaction, uid: str) -> list[AuditRow]:
     )
     brought_by = sa.select(table.c.association_id).where(direct, table.c.association_id.is_not(None)).distinct()
     by_association = table.c.association_id.in_(brought_by) & table.c.event.like("association.%")
-    rows = tx.execute(sa.select(*columns).where(direct | by_association).order_by(table.c.n)).mappings()
+    asked_for_by = sa.select(table.c.work_id).where(direct, table.c.event.like("commitment.%")).distinct()
+    by_commitment = table.c.work_id.in_(asked_for_by) & table.c.event.like("commitment.%")
+    rows = tx.execute(sa.select(*columns).where(direct | by_association | by_commitment).order_by(table.c.n)).mappings()
     return [AuditRow(**row) for row in rows]
 
 
@@ -64,14 +66,34 @@ def since(tx: Transaction, n: int) -> list[AuditRow]:
     return [AuditRow(**row) for row in rows]
 
 
+def of_event(tx: Transaction, event: str, after: int = 0) -> list[AuditRow]:
+    """Every audit row of one event behind row ``after``, in order."""
+    columns = [schema.audit.c[name] for name in AuditRow.__dataclass_fields__]
+    mine = (schema.audit.c.event == event) & (schema.audit.c.n > after)
+    return [AuditRow(**row) for row in tx.execute(sa.select(*columns).where(mine).order_by(schema.audit.c.n)).mappings()]
+
+
+def last_number(tx: Transaction) -> int:
+    """The number of the last audit row; 0 when there is none."""
+    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(schema.audit.c.n), 0))).scalar_one())
+
+
 def counts(tx: Transaction) -> dict[str, dict[str, int]]:
-    """How many studies, jobs, parcels and deliveries are in which state, and how many instances are held."""
-    found: dict[str, dict[str, int]] = {
-        "instance": {"held": tx.execute(sa.select(sa.func.count()).select_from(schema.instance)).scalar_one()}
-    }
-    for name, table in (("study", schema.study), ("delivery", schema.delivery)):
+    """How many studies, jobs, parcels and deliveries are in which state, how many instances are held, and which circuits are open."""
+    held = tx.execute(sa.select(sa.func.count()).select_from(schema.instance)).scalar_one()
+    apart = tx.execute(sa.select(sa.func.count()).where(schema.instance.c.quarantined == quarantine.MIXED)).scalar_one()
+    found: dict[str, dict[str, int]] = {"instance": {"held": held} | ({"in quarantine": apart} if apart else {})}
+    for name, table in (
+        ("study", schema.study),
+        ("delivery", schema.delivery),
+        ("commitment", schema.commitment),
+    ):
         rows = tx.execute(sa.select(table.c.state, sa.func.count()).group_by(table.c.state))
         found[name] = {str(state): int(count) for state, count in rows}
+    away = schema.circuit.c.state != "closed"
+    rows = tx.execute(sa.select(schema.circuit.c.state, sa.func.count()).where(away).group_by(schema.circuit.c.state))
+    circuits = {str(state): int(count) for state, count in rows}
+    found |= {"circuit": circuits} if circuits else {}
     for kind, noun in (("infer", "job"), ("deliver", "parcel")):
         rows = tx.execute(sa.select(schema.work.c.state, sa.func.count()).where(schema.work.c.kind == kind).group_by(schema.work.c.state))
         found[noun] = {str(state): int(count) for state, count in rows}
@@ -95,5 +117,5 @@ def is_at_rest(tx: Transaction) -> bool:
 
 
 def all_rows(tx: Transaction, table: str) -> list[dict[str, Any]]:
-    """Every row of one of the five tables, for those who check the whole ledger."""
+    """Every row of one of the tables, for those who check the whole ledger."""
     return [dict(row) for row in tx.execute(sa.select(schema.metadata.tables[table])).mappings()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from node.core.errors import NotEnoughDisk
-from node.spool.draft import Draft, fsync_folder, make_folders
+from node.spool.draft import Draft, fsync_folder
 
 #: How much of the beginning is kept at hand for whoever reads the header.
 HEAD = 1 << 16
@@ -19,9 +20,9 @@ class Incoming:
     Parameters
     ----------
     path : Path
-        Made here; the name is completed with the key when that is known.
+        A slot, or a name that no file has yet.
     preface : bytes
-        Written before what comes, and covered by neither digest nor length.
+        Written before what comes, and covered by neither digest nor length. It may end with room for a seal.
 
     Attributes
     ----------
@@ -42,10 +43,11 @@ class Incoming:
         self.head = bytearray()
         self.size = 0
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise _no_room(error) from error
+            raise no_room(error) from error
         self._preface: bytes | None = preface
+        self._seal_ends_at = len(preface)
 
     def write(self, fragment: memoryview) -> None:
         """Append ``fragment``."""
@@ -59,59 +61,65 @@ class Incoming:
         """Digest of what was written behind the preface."""
         return self._digest.hexdigest()
 
-    def read(self) -> bytes:
-        """Everything behind the preface, for the rare header that reaches beyond the head."""
+    def read(self, most: int) -> bytes:
+        """The first bytes behind the preface, so many, for the rare header that reaches beyond the head."""
         with self._path.open("rb") as file:
             file.seek(-self.size, os.SEEK_END) if self.size else file.seek(0, os.SEEK_END)
-            return file.read()
+            return file.read(most)
+
+    def seal(self, seal: bytes) -> None:
+        """Write ``seal`` over the end of the preface and make the file durable where it lies.
+
+        What bears its seal after a crash was whole when its sender was answered; its final name follows (``Draft.name``). The name of a
+        slot is durable already, so this is the only fsync that a sender waits for.
+        """
+        self._put(memoryview(b""))
+        try:
+            os.pwrite(self._file, seal, self._seal_ends_at - len(seal))
+            os.fsync(self._file)
+        except OSError as error:
+            self.discard()
+            raise no_room(error) from error
+
+    def leave(self, final: Path) -> Draft:
+        """Let go of a file that is sealed; it is to be named ``final``."""
+        self._close()
+        return Draft(final=final, waiting=self._path)
 
     def publish(self, final: Path, waiting: Path) -> Draft:
         """Give the file its final name and make both durable; it keeps a second link until the ledger knows of it.
 
-        The name is given before the fsync, so that one commit of the file system's journal covers data, size and name. What a power
-        failure leaves between the two is found by its digest, which is part of the name.
+        A file that is there already may have been answered for, so it is replaced by a durable one only.
         """
         draft = Draft(final=final, waiting=waiting)
         is_new = False
+        self._put(memoryview(b""))
         try:
-            if self._preface is not None:
-                self._put(memoryview(b""))
             self._path.rename(waiting)
-            is_new = self._name(draft)
             os.fsync(self._file)
+            is_new = draft.name()
             fsync_folder(final.parent)
         except OSError as error:
-            if is_new:
-                draft.withdraw()
-            waiting.unlink(missing_ok=True)
+            # A disk that became read-only cannot take anything back; what stays is cleared, or adopted, at the next start.
+            with suppress(OSError):
+                if is_new:
+                    draft.withdraw()
+                waiting.unlink(missing_ok=True)
             self.discard()
-            raise _no_room(error) from error
-        os.close(self._file)
-        self._file = -1
+            raise no_room(error) from error
+        self._close()
         return draft
 
-    def _name(self, draft: Draft) -> bool:
-        """Link the file under its final name; False when the same bytes were there already."""
-        try:
-            draft.final.hardlink_to(draft.waiting)
-        except FileNotFoundError:
-            make_folders(draft.final.parent)
-            return self._name(draft)
-        except FileExistsError:
-            # They may have been answered for: they are replaced by durable ones only.
-            os.fsync(self._file)
-            twin = draft.waiting.with_suffix(".link")
-            twin.hardlink_to(draft.waiting)
-            twin.replace(draft.final)
-            return False
-        return True
-
     def discard(self) -> None:
-        """Take everything back."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        self._path.unlink(missing_ok=True)
+        """Take everything back; what a disk that cannot be written keeps is cleared, or adopted, at the next start."""
+        with suppress(OSError):
+            self._close()
+            self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        descriptor, self._file = self._file, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _put(self, view: memoryview) -> None:
         try:
@@ -124,8 +132,9 @@ class Incoming:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
             self.discard()
-            raise _no_room(error) from error
+            raise no_room(error) from error
 
 
-def _no_room(error: OSError) -> NotEnoughDisk:
+def no_room(error: OSError) -> NotEnoughDisk:
+    """What a sender is told when the disk does not take what it sends."""
     return NotEnoughDisk(f"The spool cannot be written ({error.strerror}); make room or mend the disk, then send again.")

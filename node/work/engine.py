@@ -1,6 +1,7 @@
 """The work engine behind five calls: prepare, dispatch, look, cancel, run.
 
-The ledger's work table is the truth; whatever the engine holds can be thrown away and is made again by the reaper.
+The ledger's work table is the truth, and chooses what the engine is given next (``node.ledger.schedule``); whatever the engine holds can
+be thrown away and is made again by the reaper.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from typing import Self
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 
 from node.core.job import Ticket, WorkKind
-from node.ledger.engine import Transaction, normalise_url, open_engine
+from node.core.schedule import Limits
+from node.ledger import schedule
+from node.ledger.engine import Transaction, normalise_url, open_engine, reaching
+from node.ledger.patience import ANSWER_S
 
 #: Pinned, because the engine would otherwise leave behind whatever was queued by other code than this.
 _VERSION = "1"
 _QUEUES: Mapping[WorkKind, str] = {"infer": "infer", "deliver": "deliver"}
+#: After which a job is offered again whose device had no place for it.
+_BUSY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,8 @@ class Dispatched:
     ----------
     waits : bool
         It has not been given to any process yet.
+    due_at : float or None
+        When it may be given to a process at the earliest, in seconds since the epoch; None when it may be at once.
     given_at : float or None
         When it was given to a process that has not finished it, in seconds since the epoch.
     holder : str
@@ -35,6 +43,7 @@ class Dispatched:
     """
 
     waits: bool
+    due_at: float | None
     given_at: float | None
     holder: str
 
@@ -55,12 +64,20 @@ class Engine:
     ----------
     url : str
         The ledger's own database: that is what makes an enqueue atomic with the rows that it belongs to.
+    limits : Limits, optional
+        How many jobs run at once.
+    device : str
+        What this process runs jobs on, named so that no other machine has one of that name.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = open_engine(url, pool_size=5, writer=False)
+    def __init__(self, url: str, limits: Limits | None = None, device: str = "") -> None:
+        self._limits, self._device = limits or Limits(), device
+        self._database = open_engine(url, pool_size=5, writer=False, answer_s=ANSWER_S)
         self._client = DBOSClient(
-            system_database_url=normalise_url(url), system_database_engine=self._database, serializer=DBOSPortableJSONSerializer()
+            system_database_url=normalise_url(url),
+            system_database_engine=self._database,
+            serializer=DBOSPortableJSONSerializer(),
+            retry_connection_errors=False,  # by us, who can stop meanwhile
         )
 
     def __enter__(self) -> Self:
@@ -81,7 +98,37 @@ class Engine:
         )
 
     def dispatch(self, tx: Transaction, ticket: Ticket) -> None:
-        """Enter ``ticket`` in the caller's transaction; the same ticket is entered once."""
+        """Have the ledger choose, in the caller's transaction, what is handed over now that ``ticket`` waits; the same is entered once.
+
+        What is to be begun later is entered at once, with its delay.
+        """
+        if ticket.delay_s > 0:
+            delayed = schedule.put_off(tx, ticket.work_id, ticket.delay_s)
+            self._enter(tx, [delayed] if delayed else [])
+        self.refill(tx, ticket.kind, ticket.partition)
+
+    def admit(self, tx: Transaction, work_id: str, dispatch: int) -> bool:
+        """Whether work that was handed to this process may begin; what may not goes back to the ledger."""
+        admitted = schedule.admits(tx, work_id, dispatch, self._limits, self._device)
+        if admitted is None:
+            delayed = schedule.put_off(tx, work_id, _BUSY_S)
+            self._enter(tx, [delayed] if delayed else [])
+        return bool(admitted)
+
+    def refill(self, tx: Transaction, kind: WorkKind, destination: str | None) -> None:
+        """Hand over what may follow, because something of this line has begun or ended."""
+        self._enter(tx, schedule.release(tx, schedule.Line(kind=kind, destination=destination), self._limits))
+
+    def refill_all(self, tx: Transaction) -> None:
+        """Hand over whatever may be begun now."""
+        for line in list(schedule.lines(tx)):
+            self._enter(tx, schedule.release(tx, line, self._limits))
+
+    def _enter(self, tx: Transaction, tickets: Iterable[Ticket]) -> None:
+        for ticket in tickets:
+            self._enter_one(tx, ticket)
+
+    def _enter_one(self, tx: Transaction, ticket: Ticket) -> None:
         options = {
             "queue_name": _QUEUES[ticket.kind],
             "workflow_name": ticket.kind,
@@ -100,10 +147,12 @@ class Engine:
         wanted = list(workflow_ids)
         if not wanted:
             return {}
-        found = self._client.list_workflows(workflow_ids=wanted, load_input=False, load_output=False)
+        with reaching():
+            found = self._client.list_workflows(workflow_ids=wanted, load_input=False, load_output=False)
         return {
             status.workflow_id: Dispatched(
                 waits=status.status in ("ENQUEUED", "DELAYED"),
+                due_at=status.delay_until_epoch_ms / 1000 if status.status == "DELAYED" and status.delay_until_epoch_ms else None,
                 given_at=status.dequeued_at / 1000 if status.status == "PENDING" and status.dequeued_at else None,
                 holder=status.executor_id or "",
             )
@@ -112,7 +161,8 @@ class Engine:
 
     def cancel(self, workflow_id: str) -> None:
         """Take a ticket out of the engine, so that it no longer fills a place in its queue."""
-        self._client.cancel_workflow(workflow_id)
+        with reaching():
+            self._client.cancel_workflow(workflow_id)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -135,7 +185,7 @@ class Executor:
         config: DBOSConfig = {
             "name": "radnode",
             "system_database_url": normalise_url(url),
-            "system_database_engine": open_engine(url, pool_size=8, writer=False),
+            "system_database_engine": open_engine(url, pool_size=8, writer=False, answer_s=ANSWER_S),
             "application_version": _VERSION,
             "executor_id": executor_id,
             "run_migrations": False,

@@ -13,18 +13,19 @@ def new_identity() -> str:
 
     Process numbers come again after a boot, and mean something else in another container; hence the two parts between.
     """
-    return "/".join((*_place(), str(os.getpid()), uuid.uuid4().hex[:8]))
+    return "/".join((*machine(), str(os.getpid()), uuid.uuid4().hex[:8]))
 
 
 def is_gone(identity: str) -> bool:
     """Whether ``identity`` belongs to a process of this machine that no longer exists. False when that cannot be known from here."""
     host, _, rest = identity.partition("/")
     parts = rest.split("/")
-    if len(parts) < 4 or (host, parts[0], parts[1]) != _place() or not parts[2].isdecimal():
+    if len(parts) < 4 or (host, parts[0], parts[1]) != machine() or not parts[2].isdecimal():
         return False
     return not Path(f"/proc/{parts[2]}").exists()
 
 
-def _place() -> tuple[str, str, str]:
+def machine() -> tuple[str, str, str]:
+    """Where this process runs: host name, boot, process name space."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
     return platform.node()[:64].replace("/", "_"), boot, str(Path("/proc/self/ns/pid").stat().st_ino)

@@ -35,6 +35,14 @@ class Poison(CodedError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The work goes well, and goes on later: the same attempt, after ``delay_s`` seconds; ``sentence`` says what it waits for."""
+
+    delay_s: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a station made of a piece of work, still to be written down.
 
@@ -47,6 +55,8 @@ class Outcome:
         Run after that transaction, when it was committed or when the result came too late.
     error : CodedError or None
         Why the work is not done; its verdict says what happens next.
+    pause : Pause or None
+        Why it is not done yet, although nothing is wrong.
     summary : mapping
         For the audit log.
     """
@@ -55,6 +65,7 @@ class Outcome:
     settled: Callable[[], None] = lambda: None
     dropped: Callable[[], None] = lambda: None
     error: CodedError | None = None
+    pause: Pause | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,12 +98,20 @@ class Loop:
     def perform(self, work_id: str, dispatch: int) -> None:
         """Do one piece of work; whatever happens to it ends in the ledger, never in an exception."""
         token = f"{self._identity}/{dispatch}"
-        work = self._ledger.write(lambda tx: leases.claim(tx, work_id, dispatch, token, self._lease_s), patience_s=self._lease_s)
+        work = self._ledger.write(lambda tx: self._claim(tx, work_id, dispatch, token), patience_s=self._lease_s)
         if work is None:
             return
         with self._heart.holding(work.id, token):
             outcome = self._attempt(work)
             self._settle(work, token, outcome)
+
+    def _claim(self, tx: Transaction, work_id: str, dispatch: int, token: str) -> Work | None:
+        if not self._engine.admit(tx, work_id, dispatch):
+            return None
+        work = leases.claim(tx, work_id, dispatch, token, self._lease_s)
+        if work is not None:
+            self._engine.refill(tx, work.kind, work.destination)
+        return work
 
     def _attempt(self, work: Work) -> Outcome:
         if self._policy.is_poison(work.crashes):
@@ -127,10 +146,14 @@ class Loop:
             jobs.record_fenced(tx, work)
             return False
         outcome.settle(tx)
+        if outcome.error is None and outcome.pause is not None:
+            return jobs.put_off(tx, work, token, outcome.pause.sentence, outcome.pause.delay_s, self._engine.dispatch)
         if outcome.error is None or delay is None:
             if outcome.error is not None:
                 self._give_up(tx, work, outcome.error)
-            return jobs.settle(tx, work, token, self._final(work, outcome.error), outcome.summary)
+            settled = jobs.settle(tx, work, token, self._final(work, outcome.error), outcome.summary)
+            self._engine.refill(tx, work.kind, work.destination)
+            return settled
         return jobs.try_again(tx, work, token, outcome.error, delay, self._engine.dispatch)
 
     def _final(self, work: Work, error: CodedError | None) -> CodedError | None:

@@ -1,5 +1,6 @@
 """What operators do by hand: look, find the reason, mend, replay, verify."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,9 +65,8 @@ def test_what_cannot_be_done_is_a_sentence_and_an_exit_code(tmp_path: Path) -> N
 
 
 def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
-    first, second = Node(tmp_path / "first", []), Node(tmp_path / "second", [])
-    second.config_path.write_text(second.config_path.read_text().replace(f"port = {second.port}", f"port = {first.port}"))
-    with first.running():
-        told = radnode(second, "serve")
-        assert told.returncode == 2
-        assert f"Port {first.port} cannot be opened" in told.stderr
+    node = Node(tmp_path / "node", [])
+    with socket.create_server((HOST, node.port)):
+        told = radnode(node, "serve")
+    assert told.returncode == 2
+    assert f"Port {node.port} cannot be opened" in told.stderr

@@ -23,18 +23,26 @@ def radnode(node: Node, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_an_archive_is_taken_in_as_a_folder_is(tmp_path: Path, study: list[Path]) -> None:
+    packed = tmp_path / "study.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in study:
+            archive.write(path, path.name)
+    held = []
+    for source in (packed, study[0].parent):
+        node = Node(tmp_path / source.stem / "node", [], quiet_s=3600)
+        assert radnode(node, "ingest", str(source)).returncode == 0
+        held.append({(row["key"], row["sha256"]) for row in node.rows("instance")})
+    assert held[0] == held[1]
+    assert len(held[0]) == len(study)
+
+
 def test_files_are_taken_in_and_an_operator_completes_the_study(
-    tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp, packed: bool
+    tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp
 ) -> None:
     node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)], quiet_s=3600)
     source = study[0].parent
     (source / "note.txt").write_text("no DICOM")
-    if packed:
-        source = tmp_path / "study.zip"
-        with zipfile.ZipFile(source, "w") as archive:
-            for path in study[0].parent.iterdir():
-                archive.write(path, path.name)
     with node.running("listen", "work", "deliver"):
         taken = radnode(node, "ingest", str(source))
         assert taken.returncode == 0, taken.stdout + taken.stderr

@@ -1,12 +1,16 @@
-"""A study goes in by C-STORE, a SEG and an SR come out at the PACS: the whole node with real peers around it."""
+"""A study goes in by C-STORE, a SEG and an SR come out at the PACS: the whole node with real peers around it.
 
+Most tests share one node and one PACS, and send studies of their own; each ends with the invariants of all that was sent so far.
+"""
+
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
-from pipelines.phantom import ChestPhantom
+from pipelines.phantom import ChestPhantom, make_chest_ct, write_datasets
 from tests import invariants
 from tests.invariants import Archived
 from tests.nodes import Node
@@ -33,6 +37,50 @@ WALK = [
 ]
 
 
+class Shared:
+    """A running node with DCMTK as its PACS."""
+
+    def __init__(self, node: Node, store_scp: StoreScp) -> None:
+        self.node, self.store_scp = node, store_scp
+        self._acknowledged: set[str] = set()
+
+    def send(self, files: Collection[Path]) -> None:
+        """Send files of which every one is taken, and wait until nothing is left to do."""
+        studies = len(self.node.rows("study"))
+        sending = store_scu(HOST, self.node.port, files, called="RADNODE")
+        assert set(sending.statuses) == {0}
+        self._acknowledged |= sending.acknowledged
+        self.node.wait_at_rest(studies=studies + 1)
+
+    def archive_of(self, study_instance_uid: str) -> Archived:
+        """What the PACS holds of one study."""
+        archive = Archived.in_files(self.store_scp.received())
+        archive.datasets = [dataset for dataset in archive.datasets if study_instance_uid == dataset.StudyInstanceUID]
+        return archive
+
+    def events(self, study_instance_uid: str) -> list[str]:
+        return [row.event for row in self.node.events(study_instance_uid)]
+
+    def check(self) -> None:
+        invariants.check(self.node, self._acknowledged, {"pacs": Archived.in_files(self.store_scp.received())})
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    folder = tmp_path_factory.mktemp("shared")
+    with StoreScp(folder / "pacs") as store_scp:
+        node = Node(folder / "node", [("pacs", store_scp.ae_title, store_scp.port)])
+        with node.running():
+            assert echo_scu(HOST, node.port, called="RADNODE")
+            yield Shared(node, store_scp)
+
+
+def make_study(name: str, folder: Path) -> tuple[ChestPhantom, list[Path]]:
+    """A phantom of the test's own, and its files."""
+    phantom = make_chest_ct(study_name=name)
+    return phantom, write_datasets(phantom.datasets, folder)
+
+
 def first_occurrences(node: Node, uid: str) -> list[str]:
     return list(dict.fromkeys(row.event for row in node.events(uid)))
 
@@ -55,29 +103,20 @@ def test_orthanc_pushes_a_study_and_receives_its_results(
     assert [step for step in walked if step in WALK] == WALK
 
 
-def test_dcmtk_sends_and_receives(tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp) -> None:
-    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)])
-    with node.running():
-        assert echo_scu(HOST, node.port, called="RADNODE")
-        sending = store_scu(HOST, node.port, study, called="RADNODE")
-        assert sending.statuses == [0] * len(study) or set(sending.statuses) == {0}
-        node.wait_at_rest()
-    archive = Archived.in_files(store_scp.received())
-    invariants.check(node, sending.acknowledged, {"pacs": archive})
+def test_dcmtk_sends_and_receives(shared: Shared, tmp_path: Path) -> None:
+    phantom, study = make_study("dcmtk", tmp_path)
+    shared.send(study)
+    archive = shared.archive_of(phantom.study_instance_uid)
     [segmentation], [report] = archive.of("SEG"), archive.of("SR")
     assert report.VerificationFlag == "UNVERIFIED"
     assert segmentation.SeriesDescription.startswith("AI ")
     assert segmentation.SeriesDescription.endswith("UNVERIFIED")
+    check_the_mask(segmentation, phantom)
+    shared.check()
 
 
-def test_the_mask_at_the_pacs_lies_on_the_right_voxels_of_the_source(
-    tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp
-) -> None:
-    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)])
-    with node.running():
-        assert set(store_scu(HOST, node.port, study, called="RADNODE").statuses) == {0}
-        node.wait_at_rest()
-    [segmentation] = Archived.in_files(store_scp.received()).of("SEG")
+def check_the_mask(segmentation: Dataset, phantom: ChestPhantom) -> None:
+    """The mask at the PACS lies on the right voxels of the source."""
     place = {str(dataset.SOPInstanceUID): index for index, dataset in enumerate(phantom.datasets)}
     stored = {name: np.zeros(phantom.labels.shape, dtype=bool) for name in ("Right lung", "Left lung")}
     frames = segmentation.pixel_array.reshape(-1, *phantom.labels.shape[1:])
@@ -91,35 +130,27 @@ def test_the_mask_at_the_pacs_lies_on_the_right_voxels_of_the_source(
         assert dice > 0.9, f"{name}: Dice {dice:.3f} against the phantom's truth"
 
 
-def test_a_late_instance_opens_a_revision_and_the_study_is_processed_again(
-    tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp
-) -> None:
-    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)])
-    with node.running():
-        assert set(store_scu(HOST, node.port, study[:-1], called="RADNODE").statuses) == {0}
-        node.wait_at_rest()
-        assert set(store_scu(HOST, node.port, study[-1:], called="RADNODE").statuses) == {0}
-        node.wait_for("study.processed", count=2)
-        node.wait_at_rest(studies=2)
-    archive = Archived.in_files(store_scp.received())
+def test_a_late_instance_opens_a_revision_and_the_study_is_processed_again(shared: Shared, tmp_path: Path) -> None:
+    phantom, study = make_study("late instance", tmp_path)
+    shared.send(study[:-1])
+    shared.send(study[-1:])
+    archive = shared.archive_of(phantom.study_instance_uid)
     assert sorted(dataset.Modality for dataset in archive.datasets) == ["SEG", "SEG", "SR", "SR"]
-    assert [row["revision"] for row in node.rows("study")] == [1, 2]
-    invariants.check(node, [dataset.SOPInstanceUID for dataset in phantom.datasets], {"pacs": archive})
+    revisions = [row["revision"] for row in shared.node.rows("study") if row["study_instance_uid"] == phantom.study_instance_uid]
+    assert revisions == [1, 2]
+    shared.check()
 
 
-def test_results_that_come_back_to_us_do_not_start_the_work_again(
-    tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp
-) -> None:
-    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)])
-    with node.running():
-        assert set(store_scu(HOST, node.port, study, called="RADNODE").statuses) == {0}
-        node.wait_at_rest()
-        assert set(store_scu(HOST, node.port, store_scp.received(), called="RADNODE").statuses) == {0}
-        node.wait_for("study.processed", count=2)
-        node.wait_at_rest(studies=2)
-    assert [row.event for row in node.events()].count("job.queued") == 1
-    assert [row.event for row in node.events()].count("job.unchanged") == 1
-    invariants.check(node, [dataset.SOPInstanceUID for dataset in phantom.datasets], {"pacs": Archived.in_files(store_scp.received())})
+def test_results_that_come_back_to_us_do_not_start_the_work_again(shared: Shared, tmp_path: Path) -> None:
+    phantom, study = make_study("echo", tmp_path)
+    before = set(shared.store_scp.received())
+    shared.send(study)
+    shared.send(sorted(set(shared.store_scp.received()) - before))
+    events = shared.events(phantom.study_instance_uid)
+    assert events.count("study.processed") == 2
+    assert events.count("job.queued") == 1
+    assert events.count("job.unchanged") == 1
+    shared.check()
 
 
 def test_two_destinations_get_the_same_bytes_and_one_that_is_away_gets_them_later(tmp_path: Path, study: list[Path]) -> None:
@@ -140,15 +171,12 @@ def test_two_destinations_get_the_same_bytes_and_one_that_is_away_gets_them_late
     assert contents[0] == contents[1]
 
 
-def test_a_study_that_fits_nothing_says_why(tmp_path: Path, test_data: Path, store_scp: StoreScp) -> None:
-    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)])
+def test_a_study_that_fits_nothing_says_why(shared: Shared, test_data: Path) -> None:
     files = sorted((test_data / "mr_brain_siemens_sag").glob("*"))
-    with node.running():
-        sending = store_scu(HOST, node.port, files, called="RADNODE")
-        assert sending.acknowledged
-        node.wait_at_rest()
-    row = node.wait_for("study.not_applicable")
+    uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    shared.send(files)
+    [row] = [row for row in shared.node.events(uid) if row.event == "study.not_applicable"]
     assert row.code == "NO_USABLE_SERIES.modality"
     assert list(row.detail["series"].values())
-    assert not store_scp.received()
-    invariants.check(node, sending.acknowledged, {"pacs": Archived([])})
+    assert shared.archive_of(uid).datasets == []
+    shared.check()

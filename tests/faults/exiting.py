@@ -12,12 +12,12 @@ import itertools
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from sqlalchemy.engine.default import DefaultDialect
 
 from node.app import listen
+from node.app.role import stop_on_signals
 from node.config import read_config
 from node.logs import configure_logs
 
@@ -62,8 +62,7 @@ def run(path: str, nth: int, when: str) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     configure_logs("info", "json", "listen")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_on_signals()
 
     def arm_now(*_) -> None:
         (Path(path).parent / "armed").touch()

@@ -1,4 +1,9 @@
-"""The listener ends at every single step, one after the other: whatever was answered Success is there, and the rest can be sent again."""
+"""The listener ends at every single step, one after the other: whatever was answered Success is there, and the rest can be sent again.
+
+Two instances of one study pass every step that there is: the first makes the study's folder, the second finds it. The walk visits each
+fsync, rename, link, replace, unlink and mkdir, and each COMMIT twice, before and behind it; it ends with the first run in which no step is
+left to end at. More instances would only repeat the steps of the second.
+"""
 
 import os
 import select
@@ -24,7 +29,7 @@ from tests.unit.intake.arrivals import INSTANCE, encode, make_data_set
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 EXIT_CODE = 9
-INSTANCES = {f"{INSTANCE}.{number}": encode(make_data_set(SOPInstanceUID=f"{INSTANCE}.{number}")) for number in range(4)}
+INSTANCES = {f"{INSTANCE}.{number}": encode(make_data_set(SOPInstanceUID=f"{INSTANCE}.{number}")) for number in range(2)}
 
 
 class Exiter:
@@ -142,7 +147,7 @@ def test_at_every_step_of_receiving(template: Path, exiter: Exiter, tmp_path: Pa
         shutil.rmtree(node.folder)
         if code == 0:
             break
-    assert nth > 25, "every instance alone has five steps"
+    assert nth > 15, "every instance alone has five steps"
     assert answered == set(range(len(INSTANCES) + 1)), "it has ended before, between and behind the answers"
 
 
@@ -168,4 +173,4 @@ def test_at_every_step_of_taking_up_what_was_left(template: Path, exiter: Exiter
         shutil.rmtree(node.folder)
         if code != EXIT_CODE:
             break
-    assert nth > 10, "four instances are adopted"
+    assert nth > 6, "two instances are adopted"

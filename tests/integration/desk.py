@@ -9,6 +9,7 @@ from node.intake.receive import Desk
 from node.intake.recent import Recent
 from node.intake.room import Room
 from node.intake.scribe import Fact, Scribe
+from node.ledger import instances
 from node.ledger.engine import Ledger
 from node.ledger.inquiry import Inquiry
 from node.spool.local import LocalSpool
@@ -17,8 +18,8 @@ from node.spool.local import LocalSpool
 @contextmanager
 def open_desk(ledger: Ledger, root: Path, *, min_free_bytes: int = 0) -> Iterator[Desk]:
     """A desk whose scribe runs; at the end everything that was handed over is written."""
-    with LocalSpool(root, "listen") as spool, closing(Inquiry(ledger)) as inquiry:
-        scribe = Scribe(ledger)
+    with LocalSpool(root, "listen") as spool, closing(Inquiry(ledger, instances.HELD)) as inquiry:
+        scribe = Scribe(ledger, spool.keep)
         scribe.start()
         room = Room(spool.free_bytes, min_free_bytes)
         try:

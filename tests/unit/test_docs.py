@@ -9,7 +9,7 @@ from pathlib import Path
 from node.conformance import statement
 from node.core import errors
 from node.ledger import schema
-from node.show import STEPS
+from node.spoken import STEPS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,10 @@ def test_every_command_of_the_readme_exists() -> None:
 
 
 def test_every_file_that_the_architecture_names_exists() -> None:
-    named = set(re.findall(r"`((?:node|tests)/[\w/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text()))
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    modules = set(re.findall(r"`(node(?:\.\w+)+)`", text))
+    named = set(re.findall(r"`((?:node|tests)/[\w/]+\.py)`", text)) | {f"{module.replace('.', '/')}.py" for module in modules}
+    assert modules
     assert named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from node.core.errors import PeerRefused, StorageError
-from node.core.result import Destination
+from node.core.remote import Destination
 from tests.integration.deliver.post import SEGMENTATION, Pacs, Post
 from tests.peers import HOST, Orthanc, StoreScp, find_tool, free_port
 
@@ -37,7 +37,7 @@ def test_orthanc_takes_segmentation_and_report(tmp_path, files, orthanc):
         assert post.bring()["state"] == "done"
         found = {instance["SOPInstanceUID"] for instance in orthanc.instances()}
         assert found == {stored.sop_instance_uid for stored in post.objects}
-        assert names(post) == ["delivery.owed"] * 2 + ["delivery.started"] * 2 + ["delivery.sent"] * 2
+        assert names(post) == ["delivery.owed"] * 2 + ["delivery.started"] * 2 + ["delivery.sent"] * 2 + ["delivery.unconfirmed"] * 2
 
 
 def test_the_segmentation_goes_first(tmp_path, files):

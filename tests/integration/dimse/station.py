@@ -1,6 +1,7 @@
 """The node's front door in this process: listener, receiver, spool and ledger, with nothing behind them."""
 
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -10,26 +11,29 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dsutils import split_dataset
 
-from node.core.result import Answer, Destination
+from node.core.remote import Destination
+from node.core.result import Answer
 from node.core.study import Instance
 from node.dimse import scu
+from node.dimse.associate import Caller
 from node.dimse.scp import Door, Listener
+from node.dimse.visit import Service
 from node.intake.receive import Receiver
 from node.ledger import audit, views
 from node.ledger.engine import Ledger
-from node.ledger.migrate import migrating
+from tests.databases import prepare_database
 from tests.integration.desk import flush, open_desk
 from tests.peers import HOST, free_port, wait_until
 
-OURS = scu.Caller(ae_title="SENDER", connect_s=10, answer_s=60)
+OURS = Caller(ae_title="SENDER", connect_s=10, answer_s=60)
 
 
 class Station:
     """A listener on a free port. The options are those of `Door`, ``min_free_bytes`` and ``url``."""
 
-    def __init__(self, folder: Path, *, url: str = "", min_free_bytes: int = 0, **door) -> None:
+    def __init__(self, folder: Path, *, url: str = "", min_free_bytes: int = 0, port: int = 0, **door) -> None:
         self.folder, self.url = folder, url or f"sqlite:///{folder / 'ledger.db'}"
-        self.port = free_port()
+        self.port = port or free_port()
         self._min_free_bytes = min_free_bytes
         values = {
             "called_ae": frozenset({"RADNODE"}),
@@ -46,15 +50,14 @@ class Station:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with migrating(self.url):
-            pass
+        prepare_database(self.url)
         self._stack = ExitStack()
         self.ledger = Ledger(self.url, actor="listen@test")
         self._stack.callback(self.ledger.close)
         self.desk = self._stack.enter_context(open_desk(self.ledger, self.folder / "spool", min_free_bytes=self._min_free_bytes))
         self.spool, self.presence = self.desk.spool, self.desk.presence
         self.receiver = Receiver(self.desk)
-        listener = Listener(self.door, self.receiver)
+        listener = Listener(self.door, self.receiver, services=self.services())
         listener.start()
         self._stack.callback(listener.stop)
         self.listener = listener
@@ -62,6 +65,10 @@ class Station:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def services(self) -> Sequence[Service]:
+        """What is offered beside Verification and Storage: nothing here."""
+        return ()
 
     @property
     def peer(self) -> Destination:
@@ -111,7 +118,7 @@ class Station:
 
     def in_incoming(self) -> list[str]:
         """What is on its way in, or left behind."""
-        return sorted(path.name for path in (self.spool.root / "incoming").glob("*/*") if path.name != ".lock")
+        return sorted(path.name for path in (self.spool.root / "incoming").glob("*/*") if path.name != ".lock" and _size(path))
 
     def check(self) -> None:
         """Nothing is in limbo: each row has its file with its digest, each file its row, the audit chain is whole."""
@@ -144,3 +151,9 @@ def write_file(folder: Path, name: str, data_set: Dataset, **meta: str) -> Path:
     data_set.file_meta.MediaStorageSOPInstanceUID = UID(meta.get("instance", str(data_set.get("SOPInstanceUID", ""))))
     data_set.save_as(path)
     return path
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):  # settled meanwhile
+        return path.stat().st_size
+    return 0

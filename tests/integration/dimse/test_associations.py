@@ -7,6 +7,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from tests.integration.dimse.station import Station
+from tests.integration.dimse.wire import RELEASE, Wire
 from tests.peers import HOST, echo_scu, store_scu, wait_until
 
 CT = str(get_testdata_file("CT_small.dcm"))
@@ -111,6 +112,15 @@ def test_a_connection_that_breaks_is_written_down(station):
     (row,) = station.wait_for("association.lost")
     assert row.detail["instances"] == 0
     assert station.presence.studies() == frozenset()
+
+
+def test_a_sender_that_releases_and_hangs_up_at_once_has_released(station):
+    """Whether the thread that answers the release or the one that sees the connection close comes first, is chance."""
+    for _ in range(25):
+        with Wire(station.port) as wire:
+            wire.send(RELEASE)
+    station.wait_for("association.released", 25)
+    assert "association.lost" not in station.names()
 
 
 def test_an_association_without_traffic_is_ended(tmp_path):

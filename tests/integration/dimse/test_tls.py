@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,44 +9,15 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from node.core.errors import ConfigError, PeerUnavailable
-from node.core.result import Destination
+from node.core.remote import Destination
 from node.dimse import scu
 from node.dimse.tls import client_context, server_context
+from tests.certificates import Certificates
 from tests.integration.dimse.station import OURS, Station
-from tests.peers import HOST, StoreScp, echo_scu, find_tool, store_scu
-
-
-class Certificates:
-    """An authority, and certificates that it, or another, has signed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for authority in ("hospital", "stranger"):
-            self._run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}", *self._out(authority))
-        for name, authority in (("radnode", "hospital"), ("ct1", "hospital"), ("mr1", "hospital"), ("thief", "stranger")):
-            self._sign(name, authority)
-
-    def files(self, name: str) -> tuple[Path, Path]:
-        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
-
-    def dcmtk(self, name: str, authority: str = "hospital") -> list[str]:
-        certificate, key = self.files(name)
-        return ["+tls", str(key), str(certificate), "+cf", str(self.files(authority)[0])]
-
-    def _out(self, name: str) -> list[str]:
-        certificate, key = self.files(name)
-        return ["-out", str(certificate), "-keyout", str(key)]
-
-    def _sign(self, name: str, authority: str) -> None:
-        certificate, key = self.files(name)
-        request, extension = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName=DNS:{name}.example,IP:127.0.0.1\n")
-        self._run("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-out", str(request), "-keyout", str(key))
-        signer = ["-CA", str(self.files(authority)[0]), "-CAkey", str(self.files(authority)[1]), "-CAcreateserial", "-days", "2"]
-        self._run("x509", "-req", "-in", str(request), *signer, "-extfile", str(extension), "-out", str(certificate))
-
-    def _run(self, *arguments: str) -> None:
-        subprocess.run([find_tool("openssl"), *arguments], check=True, capture_output=True)
+from tests.integration.dimse.test_fast_path import BEGIN, CONTENT, PACKED
+from tests.integration.dimse.wire import COMMAND, ECHO, LAST, Wire, echo_command, pdu, pdv
+from tests.peers import HOST, StoreScp, echo_scu, store_scu
+from tests.unit.intake.arrivals import INSTANCE
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +39,35 @@ def test_a_sender_with_a_certificate_of_the_hospital_is_answered(station: Statio
     sending = store_scu(HOST, station.port, [path], "STORESCU", "RADNODE", *certificates.dcmtk("ct1"), program="storescu")
     assert set(sending.statuses) == {0}
     assert len(station.held()) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "pynetdicom"])
+def test_what_comes_by_tls_is_kept_to_the_byte_however_it_is_cut(fast: bool, certificates: Certificates, tmp_path: Path) -> None:
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    tls = server_context(*certificates.files("radnode"), None)
+    with Station(tmp_path / "station", tls=tls, idle_s=5.0, fast=fast) as station, Wire(station.port, tls=client) as wire:
+        for packed in PACKED.values():
+            wire.send(packed)
+            assert wire.answer() == (1, 0)
+            wire.send(pdu(pdv(COMMAND | LAST, echo_command(), ECHO)))
+            assert wire.answer() == (77, 0)
+        wire.release()
+        assert station.bytes_of(station.held()[INSTANCE]) == CONTENT
+
+
+def test_what_breaks_off_beneath_tls_leaves_nothing(certificates: Certificates, tmp_path: Path) -> None:
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    tls = server_context(*certificates.files("radnode"), None)
+    with Station(tmp_path / "station", tls=tls, idle_s=1.0) as station:
+        for end in (Wire.reset, Wire.abort, lambda wire: wire.was_ended()):
+            with Wire(station.port, tls=client) as wire:
+                wire.send(BEGIN)
+                end(wire)
+        station.wait_for("association", 6)
+        assert station.held() == {}
+        station.check()
 
 
 def test_a_certificate_of_another_authority_stays_out(station: Station, certificates: Certificates) -> None:

@@ -1,6 +1,7 @@
 """A sender that is free to break every rule: PDUs and fragments as bytes, cut wherever a test wants them."""
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -83,12 +84,14 @@ def message(content: bytes, instance: str = INSTANCE, message_id: int = 1, size:
 class Wire:
     """An association as a raw socket."""
 
-    def __init__(self, port: int, max_pdu: int = 16384) -> None:
+    def __init__(self, port: int, max_pdu: int = 16384, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection((HOST, port))
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
         self.socket.settimeout(20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(ConnectionError):
-            self.socket.sendall(_associate(max_pdu))
+            self.socket.sendall(associate(max_pdu))
         kind, self.accepted = self.read()
         if kind != 2:
             self.socket.close()
@@ -107,13 +110,19 @@ class Wire:
     def read(self) -> tuple[int, bytes]:
         """Read one PDU; (0, b"") when the connection is closed instead."""
         try:
-            header = self.socket.recv(6, socket.MSG_WAITALL)
+            header = self._exactly(6)
             if len(header) < 6:
                 return 0, b""
             kind, _, length = struct.unpack(">BBI", header)
-            return kind, self.socket.recv(length, socket.MSG_WAITALL)
+            return kind, self._exactly(length)
         except ConnectionError:
             return 0, b""
+
+    def _exactly(self, count: int) -> bytes:
+        got = b""
+        while len(got) < count and (piece := self.socket.recv(count - len(got))):
+            got += piece
+        return got
 
     def answer(self) -> tuple[int, int]:
         """Read a response: to which message, and its status."""
@@ -160,7 +169,8 @@ class Wire:
             time.sleep(pause_s)
 
 
-def _associate(max_pdu: int) -> bytes:
+def associate(max_pdu: int = 16384) -> bytes:
+    """An A-ASSOCIATE-RQ."""
     primitive = A_ASSOCIATE()
     primitive.application_context_name = UID("1.2.840.10008.3.1.1.1")
     primitive.calling_ae_title, primitive.called_ae_title = "WIRE", "RADNODE"

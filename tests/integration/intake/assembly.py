@@ -7,14 +7,17 @@ from typing import Self
 
 from pydicom import Dataset
 
+from node.core.rules import RuleBook, Rules
+from node.core.study import Peer
 from node.intake.assemble import Assembler
 from node.intake.receive import Receiver
+from node.intake.triage import Triage
 from node.ledger import jobs, schema, views
 from node.ledger.engine import Ledger, database_now
-from node.ledger.migrate import migrating
 from node.work import engine as work_engine
 from pipelines.catalog import Catalog, load_catalog
 from pipelines.phantom import make_chest_ct
+from tests.databases import prepare_database
 from tests.integration.desk import flush, open_desk
 from tests.unit.intake.arrivals import encode, sent
 
@@ -32,14 +35,23 @@ class Assembly:
     """Everything from the receiver to the queue, on a database that may be shared with another."""
 
     def __init__(
-        self, folder: Path, url: str, *, catalog: Catalog = CATALOG, enabled=("ct_lungs",), reprocess: bool = True, quiet_s=QUIET_S
+        self,
+        folder: Path,
+        url: str,
+        *,
+        catalog: Catalog = CATALOG,
+        enabled=("ct_lungs",),
+        reprocess: bool = True,
+        quiet_s=QUIET_S,
+        priorities=(),
+        **more,
     ):
         self.folder, self.url = folder, url
-        self._catalog, self._enabled, self._reprocess, self._quiet_s = catalog, enabled, reprocess, quiet_s
+        self._catalog, self._reprocess, self._more, self._priorities = catalog, reprocess, more, priorities
+        self.rules = Rules(pipelines=enabled, quiet_s=quiet_s, patience_s=600.0)
 
     def __enter__(self) -> Self:
-        with migrating(self.url):
-            work_engine.prepare(self.url, 0.25, {"infer": 1, "deliver": 1})
+        prepare_database(self.url)
         with ExitStack() as stack:
             self.ledger = Ledger(self.url, actor="listen@test")
             stack.callback(self.ledger.close)
@@ -55,18 +67,21 @@ class Assembly:
             self._catalog,
             self.engine.dispatch,
             node_ae="RADNODE",
-            enabled=self._enabled,
-            quiet_s=self._quiet_s,
             reprocess=self._reprocess,
+            triage=Triage(self.ledger, self._priorities),
+            **{"book": RuleBook(default=self.rules), **self._more},
         )
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def receive(self, datasets: list[Dataset], association: str = "A1") -> list[int]:
+    def receive(self, datasets: list[Dataset], association: str = "A1", *, calling: str = "CT", called: str = "RADNODE") -> list[int]:
+        peer = Peer(calling_ae=calling, called_ae=called, address="127.0.0.1")
         statuses = [
-            sent(encode(dataset), sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID, association=association).to(self.receiver)
+            sent(encode(dataset), sop_class=dataset.SOPClassUID, instance=dataset.SOPInstanceUID, association=association, peer=peer).to(
+                self.receiver
+            )
             for dataset in datasets
         ]
         self.flush()
@@ -76,14 +91,14 @@ class Assembly:
         """Wait until what was answered is in the ledger too."""
         flush(self.desk)
 
-    def age(self) -> None:
-        """Let the quiet time pass, without waiting for it."""
+    def age(self, seconds: float = 3600.0) -> None:
+        """Let the quiet time pass, without waiting for it; after an hour every patience has ended."""
         with self.ledger.beating() as tx:
-            long_ago = database_now(tx) - timedelta(hours=1)
+            long_ago = database_now(tx) - timedelta(seconds=seconds)
             tx.execute(schema.study.update().where(schema.study.c.state == "open").values(last_activity_at=long_ago))
 
-    def complete(self) -> int:
-        self.age()
+    def complete(self, seconds: float = 3600.0) -> int:
+        self.age(seconds)
         return self.assembler.sweep()
 
     def events(self, prefix: str = "") -> list[views.AuditRow]:

@@ -11,15 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.intake.adopt import adopt_all, read_accepted
-from node.intake.header import file_meta
+from node.core.errors import StorageError
+from node.intake.adopt import adopt_all, read_sealed
+from node.intake.header import SEAL_LENGTH, file_meta, seal_of
 from node.intake.receive import describe
 from node.ledger import audit, schema, spooled, views
 from node.ledger.engine import Ledger
-from node.ledger.migrate import migrating
 from node.spool.local import LocalSpool
 from pipelines.phantom import write_datasets
 from tests import invariants
+from tests.databases import prepare_database
 from tests.integration.intake.assembly import chest
 from tests.nodes import Node
 from tests.peers import HOST, find_tool, store_scu, wait_until
@@ -28,8 +29,7 @@ from tests.unit.intake.arrivals import PEER, encode, header_of, make_data_set, s
 
 @pytest.fixture
 def ledger(tmp_path, database):
-    with migrating(database):
-        pass
+    prepare_database(database)
     with closing(Ledger(database, actor="test")) as ledger:
         yield ledger
         with ledger.reading() as tx:
@@ -41,14 +41,19 @@ def root(tmp_path):
     return tmp_path / "spool"
 
 
-def published(root, found, *, kept=None, key=None):
+def left(root, found, *, kept=None, is_evidence=False, is_sealed=True):
     """What a listener leaves that dies behind the answer; ``kept`` bytes of the file, all by default."""
     header = header_of(found)
     instance = describe(header, found.arrival.transfer_syntax_uid, hashlib.sha256(found.data_set).hexdigest(), len(found.data_set))
-    content = file_meta(found.arrival) + found.data_set
     with LocalSpool(root, "listen") as spool:
-        spool.put_atomic(key(instance) if key else instance.key, content[:kept])
-    return instance
+        incoming = spool.open_incoming(file_meta(found.arrival))
+        incoming.write(memoryview(found.data_set))
+        if is_sealed:
+            incoming.seal(seal_of(instance.sha256, is_evidence=is_evidence))
+        path = spool.leave(incoming, instance.key).waiting
+    if kept is not None:
+        os.truncate(path, kept if kept >= 0 else path.stat().st_size + kept)
+    return instance, path
 
 
 def adopt(ledger, root):
@@ -72,73 +77,89 @@ def events(ledger):
 
 def test_the_file_alone_tells_everything(ledger, root):
     found = sent(encode(make_data_set()), association="3b1c6f0a-0000-4000-8000-000000000001")
-    instance = published(root, found)
+    instance, _ = left(root, found)
     assert adopt(ledger, root) == 1
     (row,) = rows(ledger)
     assert {name: row[name] for name in type(instance).__dataclass_fields__} == {
         name: getattr(instance, name) for name in type(instance).__dataclass_fields__
     }
     assert (row["calling_ae"], row["association_id"]) == (PEER.calling_ae, found.arrival.association_id)
+    assert (root / instance.key).read_bytes().endswith(found.data_set)
     assert events(ledger) == ["instance.received", "study.opened", "instance.adopted"]
     assert adopt(ledger, root) == 0, "once is enough"
 
 
 def test_what_is_written_already_is_not_adopted_again(ledger, root):
-    published(root, sent(encode(make_data_set())))
+    left(root, sent(encode(make_data_set())))
     adopt(ledger, root)
-    published(root, sent(encode(make_data_set())))
+    left(root, sent(encode(make_data_set())))
     assert adopt(ledger, root) == 0
     assert events(ledger).count("instance.received") == 1
 
 
 def test_the_same_bytes_left_behind_twice_are_adopted_once(ledger, root):
     for association in ("A1", "A2"):
-        published(root, sent(encode(make_data_set()), association=association))
+        left(root, sent(encode(make_data_set()), association=association))
     assert adopt(ledger, root) == 1
     assert len(rows(ledger)) == 1
 
 
 def test_a_conflict_that_was_left_behind_is_kept_as_evidence(ledger, root):
-    published(root, sent(encode(make_data_set(PatientID="P1"))))
+    left(root, sent(encode(make_data_set(PatientID="P1"))))
     adopt(ledger, root)
-    other = published(
-        root, sent(encode(make_data_set(PatientID="P2"))), key=lambda instance: f"quarantine/{instance.key.removeprefix('instances/')}"
-    )
+    other, _ = left(root, sent(encode(make_data_set(PatientID="P2"))), is_evidence=True)
     assert adopt(ledger, root) == 0
     assert events(ledger)[-1] == "instance.conflict"
     assert [row["patient_id"] for row in rows(ledger)] == ["P1"]
     assert other.key not in {row["key"] for row in rows(ledger)}
+    assert (root / f"quarantine/{other.key.removeprefix('instances/')}").exists()
 
 
 def test_what_had_lost_a_race_is_not_taken_for_what_had_won_it(ledger, root):
-    """Both lie where instances lie when the listener dies; only one was answered Success, and the other's second link says so."""
-    with LocalSpool(root, "listen") as spool:
-        for patient, refused in (("P1", True), ("P2", False), ("P3", True)):
-            found = sent(encode(make_data_set(PatientID=patient)))
-            instance = describe(header_of(found), found.arrival.transfer_syntax_uid, hashlib.sha256(found.data_set).hexdigest(), 1)
-            draft = spool.put_atomic(instance.key, file_meta(found.arrival), found.data_set)
-            if refused:
-                spool.set_aside(draft, instance.key.replace("instances/", "quarantine/"))
+    """All lie in slots when the listener dies; only one was answered Success, and the seals of the others say so."""
+    for patient, refused in (("P1", True), ("P2", False), ("P3", True)):
+        left(root, sent(encode(make_data_set(PatientID=patient))), is_evidence=refused)
     assert adopt(ledger, root) == 1
     assert [row["patient_id"] for row in rows(ledger)] == ["P2"]
     assert events(ledger).count("instance.conflict") == 2
 
 
-@pytest.mark.parametrize("kept", [0, 1, 127, 132, 140, 200, 400, -1])
+@pytest.mark.parametrize("kept", [1, 127, 132, 140, 200, 400, -1])
 def test_a_file_that_is_not_whole_is_taken_away(ledger, root, kept):
-    """After a power failure a name may be there without all of its bytes; its sender was not answered."""
-    published(root, sent(encode(make_data_set())), kept=kept)
+    """After a power failure a seal may be there without all of the bytes; its sender was not answered."""
+    left(root, sent(encode(make_data_set())), kept=kept)
     assert adopt(ledger, root) == 0
     assert rows(ledger) == []
     with LocalSpool(root, "listen") as spool:
         assert list(spool.list()) == []
 
 
+def test_a_file_without_its_seal_is_taken_away(ledger, root):
+    left(root, sent(encode(make_data_set())), is_sealed=False)
+    assert adopt(ledger, root) == 0
+    assert rows(ledger) == []
+
+
 def test_zeros_in_the_place_of_bytes_are_taken_away(ledger, root):
-    instance = published(root, sent(encode(make_data_set())))
-    path = root / instance.key
+    _, path = left(root, sent(encode(make_data_set())))
     path.write_bytes(bytes(path.stat().st_size))
     assert adopt(ledger, root) == 0
+
+
+def test_a_disk_that_does_not_give_the_file_back_stops_the_start(ledger, root):
+    """It may have been answered for: nothing is taken away on a guess."""
+    _, path = left(root, sent(encode(make_data_set())))
+    content = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    (path / "something").touch()
+    with LocalSpool(root, "listen") as spool, pytest.raises(StorageError, match="mend the disk") as caught:
+        adopt_all(ledger, spool)
+    assert caught.value.full_code == "STORAGE.unreadable"
+    (path / "something").unlink()
+    path.rmdir()
+    path.write_bytes(content)
+    assert adopt(ledger, root) == 1
 
 
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -146,19 +167,20 @@ def test_zeros_in_the_place_of_bytes_are_taken_away(ledger, root):
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_no_damage_is_taken_for_what_was_answered(tmp_path_factory, data):
     found = sent(encode(make_data_set()))
-    content = bytearray(file_meta(found.arrival) + found.data_set)
-    whole, key = bytes(content), "instances/1/2.dcm"
+    before = file_meta(found.arrival)
+    seal = seal_of(hashlib.sha256(found.data_set).hexdigest(), is_evidence=False)
+    content = bytearray(before[: -len(seal)] + seal + found.data_set)
+    whole = bytes(content)
     for _ in range(data.draw(st.integers(0, 3))):
-        at = data.draw(st.integers(100, len(content) - 1))
+        at = data.draw(st.integers(len(before), len(content) - 1))
         content[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
     content = content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
     path = tmp_path_factory.getbasetemp() / "damaged.dcm"
     path.write_bytes(content)
-    assert read_accepted(path, key) is None or bytes(content) == whole
+    assert read_sealed(path) is None or bytes(content) == whole
 
 
 def test_the_file_meta_information_is_valid_and_says_who_sent_it(tmp_path):
-
     found = sent(encode(make_data_set()), association="3b1c6f0a-0000-4000-8000-000000000001")
     path = tmp_path / "instance.dcm"
     path.write_bytes(file_meta(found.arrival) + found.data_set)
@@ -166,7 +188,7 @@ def test_the_file_meta_information_is_valid_and_says_who_sent_it(tmp_path):
     assert meta.FileMetaInformationGroupLength == len(file_meta(found.arrival)) - 144
     assert (meta.SourceApplicationEntityTitle, meta.ReceivingApplicationEntityTitle) == (PEER.calling_ae, PEER.called_ae)
     assert (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) == (found.arrival.sop_class_uid, found.arrival.sop_instance_uid)
-    assert meta.PrivateInformation.rstrip(b"\0").decode() == f"{found.arrival.association_id} {PEER.address}"
+    assert meta.PrivateInformation[:-SEAL_LENGTH].decode().strip() == f"{found.arrival.association_id} {PEER.address}"
     storescu = find_tool("storescu")
     assert subprocess.run([storescu.replace("storescu", "dcmftest"), path], capture_output=True, check=False).returncode == 0
     dump = subprocess.run([storescu.replace("storescu", "dcmdump"), path], capture_output=True, check=False)
@@ -194,7 +216,7 @@ def test_a_listener_that_is_killed_before_its_rows_are_written_loses_none_of_the
     acknowledged = left_behind(node, files)
     assert len(acknowledged) == 8
     assert node.rows("instance") == []
-    (torn, *_) = sorted((node.config.node.data / "spool" / "instances").rglob("*.dcm"))
+    (torn, *_) = sorted(path for path in (node.config.node.data / "spool" / "incoming").rglob("*.slot") if path.stat().st_size)
     os.truncate(torn, torn.stat().st_size - 100)  # as if the power had failed before it was answered
     with node.role("listen"):
         adopted = node.wait_for("instance.adopted", count=7)

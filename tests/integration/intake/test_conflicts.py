@@ -8,15 +8,14 @@ import pytest
 from node.intake.receive import Receiver
 from node.ledger import audit, spooled, views
 from node.ledger.engine import Ledger
-from node.ledger.migrate import migrating
+from tests.databases import prepare_database
 from tests.integration.desk import flush, open_desk
 from tests.unit.intake.arrivals import encode, make_data_set, sent
 
 
 @pytest.fixture
 def ledger(database):
-    with migrating(database):
-        pass
+    prepare_database(database)
     with closing(Ledger(database, actor="test")) as ledger:
         yield ledger
 
@@ -46,7 +45,7 @@ def check(ledger, desk):
     with ledger.reading() as tx:
         assert set(desk.spool.list()) == spooled.known_keys(tx)
         assert list(audit.broken_rows(tx)) == []
-    assert list(desk.spool.root.glob("incoming/*/*.part")) == []
+    assert [path for path in desk.spool.root.glob("incoming/*/*.slot") if path.stat().st_size] == []
 
 
 def is_on_disk(desk, offer):

@@ -13,7 +13,8 @@ from node.intake.receive import Receiver
 from node.intake.scribe import Fact, Scribe
 from node.ledger import audit, instances, views
 from node.ledger.engine import Ledger
-from node.ledger.migrate import migrating
+from node.spool.draft import Draft, name_all
+from tests.databases import prepare_database
 from tests.integration.desk import flush, open_desk
 from tests.integration.ledger.made import make_instance
 from tests.peers import PostgreSQL, wait_until
@@ -22,8 +23,7 @@ from tests.unit.intake.arrivals import PEER, encode, make_data_set, sent
 
 @pytest.fixture
 def ledger(database):
-    with migrating(database):
-        pass
+    prepare_database(database)
     with closing(Ledger(database, actor="test")) as ledger:
         yield ledger
         with ledger.reading() as tx:
@@ -32,7 +32,7 @@ def ledger(database):
 
 @pytest.fixture
 def scribe(ledger):
-    scribe = Scribe(ledger)
+    scribe = Scribe(ledger, name_all)
     scribe.start()
     yield scribe
     scribe.stop()
@@ -82,8 +82,46 @@ def test_a_fact_is_done_when_it_can_be_read(ledger, scribe):
 
 def test_who_hands_over_is_told_after_the_commit(ledger, scribe):
     seen = []
-    scribe.hand_over(note("x", written=lambda: seen.append(names(ledger)))).result(30)
-    assert seen == [["x"]]
+    told = scribe.hand_over(note("x"))
+    told.add_done_callback(lambda _: seen.append(names(ledger)))
+    told.result(30)
+    wait_until(lambda: seen == [["x"]], seconds=5, sentence="nobody was told")
+
+
+def test_bytes_have_their_final_name_before_the_row_and_leave_incoming_behind_it(ledger, scribe, tmp_path):
+    draft = Draft(final=tmp_path / "study" / "final", waiting=tmp_path / "waiting")
+    draft.waiting.write_bytes(b"x")
+    seen = []
+
+    def look(tx):
+        seen.append((draft.final.exists(), draft.waiting.exists()))
+
+    scribe.hand_over(Fact(write=look, draft=draft)).result(30)
+    assert seen == [(True, True)]
+    assert (draft.final.exists(), draft.waiting.exists()) == (True, False)
+
+
+def test_a_folder_that_gives_no_names_holds_up_the_row_and_loses_nothing(ledger, scribe, tmp_path):
+    (tmp_path / "study").write_bytes(b"a file where a folder must be")
+    draft = Draft(final=tmp_path / "study" / "final", waiting=tmp_path / "waiting")
+    draft.waiting.write_bytes(b"x")
+    told = scribe.hand_over(note("x", draft=draft))
+    with pytest.raises(TimeoutError):
+        told.result(1.5)
+    assert names(ledger) == []
+    (tmp_path / "study").unlink()
+    told.result(30)
+    assert (tmp_path / "study" / "final").read_bytes() == b"x"
+    assert names(ledger) == ["x"]
+
+
+def test_bytes_that_are_gone_take_no_other_fact_with_them(ledger, scribe, tmp_path):
+    gone = note("gone", draft=Draft(final=tmp_path / "final", waiting=tmp_path / "gone"))
+    for fact in (note("before"), gone, note("after")):
+        scribe.hand_over(fact)
+    scribe.hand_over(note("end")).result(30)
+    assert isinstance(gone.done.exception(30), FileNotFoundError)
+    assert names(ledger) == ["before", "after", "end"]
 
 
 def broken(tx):
@@ -106,17 +144,22 @@ def test_a_fact_that_cannot_be_written_takes_no_other_with_it(poison, ledger, sc
     assert [name for name in names(ledger) if name in ("before", "after")] == ["before", "after"]
 
 
-def test_a_file_that_cannot_be_settled_does_not_end_the_writing(ledger, scribe):
-    def fail():
-        raise OSError(5, "Input/output error")
+def test_a_file_that_cannot_be_settled_does_not_end_the_writing(ledger, scribe, tmp_path):
+    draft = Draft(final=tmp_path / "final", waiting=tmp_path / "waiting")
+    draft.waiting.write_bytes(b"x")
 
-    scribe.hand_over(note("first", written=fail))
+    def make_it_immovable(tx):
+        draft.waiting.unlink()
+        draft.waiting.mkdir()  # what is a folder cannot be unlinked
+        audit.record(tx, "test.written", {"name": "first"})
+
+    scribe.hand_over(Fact(write=make_it_immovable, draft=draft))
     scribe.hand_over(note("second")).result(30)
     assert names(ledger) == ["first", "second"]
 
 
 def test_what_was_handed_over_before_the_end_is_written(ledger):
-    scribe = Scribe(ledger)
+    scribe = Scribe(ledger, name_all)
     scribe.start()
     for number in range(700):
         scribe.hand_over(note(number))
@@ -127,10 +170,9 @@ def test_what_was_handed_over_before_the_end_is_written(ledger):
 def test_the_end_does_not_wait_for_a_database_that_stays_away(tmp_path):
     with PostgreSQL(durable=True) as server:
         url = server.create_database()
-        with migrating(url):
-            pass
+        prepare_database(url)
         with closing(Ledger(url, actor="test")) as ledger:
-            scribe = Scribe(ledger)
+            scribe = Scribe(ledger, name_all)
             scribe.start()
             server.crash()
             scribe.hand_over(note("x"))
@@ -161,11 +203,12 @@ def test_many_threads_hand_over_and_nothing_is_lost(ledger, scribe):
 
 def fill(scribe):
     while True:
+        scribe.check_room()
         scribe.hand_over(Fact())
 
 
 def test_when_too_much_waits_senders_are_told_to_come_again(ledger):
-    scribe = Scribe(ledger)  # not started: like a database that does not answer
+    scribe = Scribe(ledger, name_all)  # not started: like a database that does not answer
     with pytest.raises(NotEnoughDisk) as caught:
         fill(scribe)
     assert (caught.value.status, caught.value.full_code) == (0xA700, "NOT_ENOUGH_DISK.database")
@@ -181,8 +224,7 @@ def test_while_postgresql_is_away_nothing_that_was_answered_is_lost(tmp_path):
     """Ten seconds: what it cannot be asked about is refused, what it was asked about before its end is written when it is back."""
     with PostgreSQL(durable=True) as server:
         url = server.create_database()
-        with migrating(url):
-            pass
+        prepare_database(url)
         with closing(Ledger(url, actor="test")) as ledger, open_desk(ledger, tmp_path / "spool") as desk:
             answered = {f"1.2.3.{number}" for number in range(1, 20) if store(desk, number) == 0}
             server.crash()
@@ -202,8 +244,7 @@ def test_while_postgresql_is_away_nothing_that_was_answered_is_lost(tmp_path):
 
 def test_while_sqlite_is_locked_everything_is_taken_and_written_afterwards(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with migrating(url):
-        pass
+    prepare_database(url)
     with closing(Ledger(url, actor="test")) as ledger, open_desk(ledger, tmp_path / "spool") as desk:
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -219,13 +260,13 @@ def test_while_sqlite_is_locked_everything_is_taken_and_written_afterwards(tmp_p
         flush(desk)
         assert held(ledger) == {f"1.2.3.{found}" for found in range(1, number + 1)}
         assert list((tmp_path / "spool" / "incoming").rglob("*.part")) == []
+        assert [path for path in (tmp_path / "spool" / "incoming").rglob("*.slot") if path.stat().st_size] == []
 
 
 def test_what_no_longer_fits_beside_what_waits_is_refused_and_kept_for_the_next_start(tmp_path):
     """The scribe takes no more: the sender is told to come again, and what it sends again is welcome."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    with migrating(url):
-        pass
+    prepare_database(url)
     with closing(Ledger(url, actor="test")) as ledger, open_desk(ledger, tmp_path / "spool") as desk:
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")

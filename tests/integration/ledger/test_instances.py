@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from node.core.study import Source
 from node.ledger import instances, spooled, studies
 from tests.integration.ledger.made import (
     ARRIVAL,
@@ -29,6 +30,19 @@ def test_what_was_accepted_is_held_with_its_identity(ledger):
     found = row(ledger, "instance")
     assert (found["revision"], found["duplicates"], found["calling_ae"], found["association_id"]) == (1, 0, "CT1", "association-1")
     assert events(ledger) == ["instance.received", "study.opened"]
+
+
+def test_the_sources_of_a_study_are_known_up_to_a_revision(ledger):
+    accept(ledger, make_instance(1), make_instance(2))
+    complete(ledger)
+    other = accepted(make_instance(3))
+    peer = replace(PEER, calling_ae="MR1", called_ae="KEEP")
+    ledger.write(lambda tx: instances.accept_all(tx, [replace(other, arrival=replace(other.arrival, peer=peer))]))
+    ct, mr = Source(calling_ae="CT1", called_ae="RADNODE"), Source(calling_ae="MR1", called_ae="KEEP")
+    with ledger.reading() as tx:
+        assert instances.sources_of(tx, STUDY_UID, 1) == [ct]
+        assert instances.sources_of(tx, STUDY_UID, 2) == [ct, mr]
+        assert instances.sources_of(tx, "9", 1) == []
 
 
 def test_the_row_the_study_and_the_audit_have_one_time(ledger):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from node.core.result import Answer
+from node.core.study import StudyCount
 from node.ledger import jobs, outbox, spooled
 from tests.integration.ledger.made import JOB, Tickets, claim, claimed, events, make_object, row, rows, snapshot
 
@@ -84,6 +85,18 @@ def test_what_is_owed_is_known_to_the_spool(ledger, parcel):
     with ledger.reading() as tx:
         assert all(spooled.is_known(tx, stored.key) for stored in OBJECTS)
         assert {stored.key for stored in OBJECTS} <= spooled.known_keys(tx)
+
+
+def test_what_a_destination_holds_of_a_study_by_us_is_what_it_has_accepted(ledger, parcel):
+    def held(destination, study=JOB.study_instance_uid):
+        with ledger.reading() as tx:
+            return outbox.stored_at(tx, destination, study)
+
+    assert held("pacs") == StudyCount(instances=0, series=0)
+    start(ledger, parcel)
+    answer(ledger, parcel, seg1=ACCEPT, sr=ACCEPT, seg2=RETRY)
+    assert held("pacs") == StudyCount(instances=2, series=2)
+    assert held("archive") == held("pacs", "9") == StudyCount(instances=0, series=0)
 
 
 def test_segmentations_go_before_the_report_that_refers_to_them(ledger, parcel):

@@ -1,5 +1,6 @@
 """No state changes without its audit row in the same transaction, and the database takes no state that the tables do not know."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,8 @@ import sqlalchemy as sa
 
 from node.core.errors import GeometryError, TimedOut
 from node.core.result import Answer
-from node.ledger import instances, jobs, leases, outbox, schema, studies
+from node.core.step import Statement
+from node.ledger import instances, jobs, leases, outbox, schema, steps, studies
 from tests.integration.ledger.made import (
     EVIDENCE,
     JOB,
@@ -99,6 +101,20 @@ def prepare_sending(ledger):
     }
 
 
+def prepare_step(ledger):
+    said = Statement(request_id="r1", sop_instance_uid="1.9.1", association_id="a1", calling_ae="CT1", study_instance_uids=("1.2.3",))
+    ready(ledger, Tickets())
+    ledger.write(lambda tx: steps.create(tx, said))
+    change = replace(said, request_id="r2", performed={"1.2.3.1": ("1.2.3.1.1",)}, ended="20261120 1030")
+    return {
+        "step.created": lambda tx: steps.create(tx, replace(said, sop_instance_uid="1.9.2")),
+        "step.updated": lambda tx: steps.set_(tx, change),
+        "step.completed": lambda tx: steps.set_(tx, replace(change, state="COMPLETED")),
+        "step.discontinued": lambda tx: steps.set_(tx, replace(change, state="DISCONTINUED")),
+        "job.refused": lambda tx: steps.set_(tx, replace(change, state="DISCONTINUED")),
+    }
+
+
 STAGES = {
     prepare_open: ["study.completed", "instance.received", "instance.duplicate"],
     prepare_complete: ["study.reopened", "study.processed", "job.queued"],
@@ -106,6 +122,7 @@ STAGES = {
     prepare_running: ["job.finished", "job.refused", "job.retried", "job.rescued", "delivery.owed"],
     prepare_refused: ["job.replayed"],
     prepare_owed: ["delivery.started", "delivery.refused"],
+    prepare_step: ["step.created", "step.updated", "step.completed", "step.discontinued", "job.refused"],
     prepare_sending: ["delivery.sent", "delivery.postponed", "delivery.refused"],
 }
 every_change = pytest.mark.parametrize(("prepare", "event"), [(stage, event) for stage, found in STAGES.items() for event in found])
@@ -157,10 +174,12 @@ def test_when_the_audit_row_cannot_be_written_nothing_is_changed(prepare, event,
 
 
 @pytest.mark.parametrize("state", ["", "lost", "Queued"])
-@pytest.mark.parametrize("table", ["study", "work", "delivery"])
+@pytest.mark.parametrize("table", ["study", "work", "delivery", "procedure_step"])
 def test_the_database_takes_no_state_that_is_not_in_the_table(table, state, ledger):
     held = claimed(ledger, Tickets())
     ledger.write(lambda tx: outbox.owe(tx, held.work, [make_object("SEG")], ["pacs"], Tickets()))
+    said = Statement(request_id="r1", sop_instance_uid="1.9.1", association_id="a1", calling_ae="CT1", study_instance_uids=("1.2.3",))
+    ledger.write(lambda tx: steps.create(tx, said))
     before = snapshot(ledger)
     with pytest.raises(sa.exc.IntegrityError):
         execute(ledger, f"UPDATE {table} SET state = :state", state=state)

@@ -1,10 +1,12 @@
 """A study is open while instances come, complete when the evidence says so, processed when every job has ended."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
 
 from node.core.errors import StateError
+from node.core.study import Missing
 from node.ledger import jobs, studies
 from tests.integration.ledger.made import (
     EVIDENCE,
@@ -50,7 +52,7 @@ def test_it_is_complete_with_the_evidence(ledger):
     at = complete(ledger)
     found = row(ledger, "study")
     assert found["state"] == "complete"
-    assert found["evidence"] == asdict(EVIDENCE)
+    assert found["evidence"] == json.loads(json.dumps(asdict(EVIDENCE)))
     assert abs((found["completed_at"] - at).total_seconds()) < 5
     assert events(ledger, "study.") == ["study.opened", "study.completed"]
 
@@ -153,6 +155,48 @@ def test_a_complete_study_is_neither_quiet_nor_held_open(ledger):
     assert snapshot(ledger) == before
     with ledger.reading() as tx:
         assert studies.quiet(tx, -1) == []
+
+
+def test_the_longest_pause_is_kept_and_a_late_instance_counts_with_its_own(ledger):
+    accept(ledger, make_instance(1))
+    assert (row(ledger, "study")["longest_pause_s"], row(ledger, "study")["calling_ae"]) == (0, "CT1")
+    for number, seconds in ((2, 40), (3, 7)):
+        age(ledger, STUDY_UID, seconds)
+        accept(ledger, make_instance(number))
+    assert 40 <= row(ledger, "study")["longest_pause_s"] < 47
+    complete(ledger)
+    age(ledger, STUDY_UID, 300)
+    accept(ledger, make_instance(4))
+    assert 300 <= row(ledger, "study", revision=2)["longest_pause_s"] < 330
+    assert 40 <= row(ledger, "study", revision=1)["longest_pause_s"] < 47
+
+
+def test_the_pauses_of_a_sender_are_those_of_its_last_complete_studies(ledger):
+    for number in range(4):
+        uid = f"1.{number}"
+        accept(ledger, make_instance(1, study=uid, series=f"{uid}.1"))
+        age(ledger, uid, 10 * number)
+        accept(ledger, make_instance(2, study=uid, series=f"{uid}.1"))
+        if number < 3:
+            complete(ledger)
+    with ledger.reading() as tx:
+        assert [round(pause_s, -1) for pause_s in studies.longest_pauses(tx, "CT1", most=50)] == [20, 10, 0]
+        assert len(studies.longest_pauses(tx, "CT1", most=2)) == 2
+        assert studies.longest_pauses(tx, "MR1", most=50) == []
+
+
+def test_what_a_study_waits_for_is_written_down_once_for_each_change(ledger):
+    accept(ledger, make_instance())
+    study = only_study(ledger)
+    gap, step = Missing(kind="gap", sentence="A slice is missing."), Missing(kind="step", sentence="It is in progress.")
+    said = [
+        ledger.write(lambda tx, reasons=reasons: studies.record_waiting(tx, study, reasons))
+        for reasons in ([gap], [gap], [gap, step], [gap])
+    ]
+    assert said == [True, False, True, True]
+    found = [audit for audit in rows(ledger, "audit") if audit["event"] == "study.awaited"]
+    assert found[0]["detail"] == {"reasons": [{"kind": "gap", "sentence": "A slice is missing."}]}
+    assert (len(found), found[0]["revision"], found[0]["study_instance_uid"]) == (3, 1, STUDY_UID)
 
 
 def test_why_a_pipeline_takes_nothing_is_written_down(ledger):

@@ -91,6 +91,7 @@ def test_counts_are_by_kind_and_state(walked):
             "instance": {"held": 2},
             "study": {"open": 2},
             "delivery": {"waiting": 1},
+            "commitment": {},
             "job": {"done": 1},
             "parcel": {"queued": 1},
         }
@@ -98,7 +99,7 @@ def test_counts_are_by_kind_and_state(walked):
 
 def test_an_empty_ledger_counts_nothing_and_is_at_rest(ledger):
     with ledger.reading() as tx:
-        assert views.counts(tx) == {"instance": {"held": 0}, "study": {}, "delivery": {}, "job": {}, "parcel": {}}
+        assert views.counts(tx) == {"instance": {"held": 0}, "study": {}, "delivery": {}, "commitment": {}, "job": {}, "parcel": {}}
         assert views.is_at_rest(tx)
         assert views.troubles(tx) == []
 

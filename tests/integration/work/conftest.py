@@ -14,8 +14,8 @@ from node.core.job import Job, Priority
 from node.core.study import Accepted, Arrival, Evidence, Instance, Peer
 from node.ledger import audit, instances, jobs, studies, views
 from node.ledger.engine import Ledger
-from node.ledger.migrate import migrating
-from node.work.engine import Engine, prepare
+from node.work.engine import Engine
+from tests.databases import prepare_database
 from tests.peers import wait_until
 
 LEASE_S = 2.0
@@ -112,8 +112,7 @@ class Node:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def node(request, tmp_path):
     url = f"sqlite:///{tmp_path}/radnode.db" if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
-    with migrating(url):
-        prepare(url, 0.1, {"infer": 1, "deliver": 1})
+    prepare_database(url)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(url, actor="test")))
         engine = stack.enter_context(Engine(url))

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from node.core.job import Priority, Ticket
 from node.ledger import jobs
-from tests.integration.work.conftest import LEASE_S
 
 
 def test_a_ticket_that_is_rolled_back_is_never_run_and_one_that_is_committed_is_run_once(node):
@@ -71,7 +70,7 @@ def test_what_the_engine_lost_is_handed_to_it_again(how, node):
             assert tx.execute(sa.text(f"DELETE FROM {table} WHERE workflow_uuid = :id"), {"id": workflow_id}).rowcount == 1
         assert node.engine.look([workflow_id]) == {}
     worker = node.worker("w")
-    found = node.wait_for("quick", "done", seconds=LEASE_S * 6)
+    found = node.wait_for("quick", "done")
     assert (found["dispatch"], found["crashes"]) == (2, 1)
     assert [row.detail["why"] for row in node.events("quick", "job.rescued")] == ["engine lost it"]
     assert node.results() == [("w", "quick")]

@@ -9,18 +9,18 @@ FOLDER/NAME.go; "poison" kills its worker; anything else ends at once. HOST make
 import os
 import signal
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
+from node.app.role import stop_on_signals
 from node.ledger.audit import record
 from node.ledger.engine import Ledger
 from node.work.engine import Engine, Executor
 from node.work.identity import new_identity
 from node.work.lease import Heart
 from node.work.loop import Loop, Outcome
-from node.work.reaper import Reaper
+from node.work.reaper import Longest, Reaper
 from node.work.retry import RetryPolicy
 
 
@@ -52,8 +52,7 @@ def main(url, folder, lease_s, name, host=None):
     identity = new_identity() if host is None else "/".join([host, *new_identity().split("/")[1:]])
     station, lease = Station(Path(folder), name), float(lease_s)
     policy = RetryPolicy(attempts=2, crashes=2, first_s=0.1, most_s=0.2)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = stop_on_signals()
     with closing(Ledger(url, actor=f"work@{name}")) as ledger, Engine(url) as engine:
         heart = Heart(ledger, lease, lambda work_id: station.report("lost", work_id))
         loop = Loop(ledger, engine, heart, policy, station.do, lambda *_: None, identity=identity, lease_s=lease)
@@ -61,7 +60,7 @@ def main(url, folder, lease_s, name, host=None):
         executor = Executor(url, "infer", identity, loop.perform)
         executor.start()
         station.report("ready")
-        Reaper(ledger, engine, lease, heart.is_steady).run(stop)
+        Reaper(ledger, engine, lease, heart.is_steady, Longest(lease_s=lease, delay_s=60.0)).run(stop)
         executor.stop(1)
         heart.stop()
 

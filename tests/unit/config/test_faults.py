@@ -106,7 +106,48 @@ def test_a_lease_is_a_second_at_least_and_ends(table, number, faults):
 
 def test_two_destinations_cannot_have_one_name(faults):
     text = DESTINATION.format("a") + DESTINATION.format("b") + DESTINATION.format("a")
-    assert faults(text) == ["(file): two destinations are called a; give each its own name"]
+    assert faults(text) == ["(file): two destinations or peers are called a; give each its own name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[[called]]\nae_title = 'A'\n[[called]]\nae_title = ' A '", "(file): two [[called]] tables are for A; put them together"),
+        ("[[called]]\nae_title = 'A'\nask = 'pacs'", "(file): [[called]] asks pacs; give the name of a [[peer]] or a [[destination]]"),
+        ("[assemble]\nquiet_least_s = 301", "assemble: quiet_least_s is above quiet_most_s; exchange them"),
+        ("[[called]]\nae_title = 'A'\nquiet_s = 0", "called.0.quiet_s: Input should be greater than 0"),
+        ("[[called]]\nae_title = 'A'\nquite_s = 1", "called.0.quite_s: there is no such key; did you mean quiet_s?"),
+        (
+            "[[called]]\nae_title = 'A'\nexpected_series = [{ modality = 'CT', description = '(' }]",
+            "called.0.expected_series.0.description: it is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            "[[called]]\nae_title = 'A'\nexpected_series = [{ modality = 'CT', instance = 1 }]",
+            "called.0.expected_series.0.instance: there is no such key; did you mean instances?",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_kept_is_a_fault(text, fault, faults):
+    assert faults(text) == [fault]
+
+
+def test_a_title_with_rules_of_its_own_is_answered_to_and_its_pipelines_are_known(read):
+    config = read(
+        """
+        [listen]
+        called_ae = ["B"]
+        [pipelines]
+        enabled = ["one"]
+        [[called]]
+        ae_title = "A"
+        pipelines = ["two", "one"]
+        [[called]]
+        ae_title = "B"
+        pipelines = []
+        """
+    )
+    assert config.called_ae_titles == {"RADNODE", "A", "B"}
+    assert config.every_pipeline == ("one", "two")
 
 
 @pytest.mark.parametrize("content", [b"[node", b"\xff\xfe", b"a = 1\na = 2"])

@@ -33,12 +33,20 @@ TREE = {
     "DoesNotMatch": ("RefusedByUs", "refuse"),
     "NotUnderstood": ("RefusedByUs", "refuse"),
     "ConflictingDuplicate": ("RefusedByUs", "refuse"),
+    "QueryRefused": ("CodedError", "refuse"),
+    "NotAllowedToAsk": ("QueryRefused", "refuse"),
+    "TooManyMatches": ("QueryRefused", "refuse"),
+    "TooManyInstances": ("QueryRefused", "refuse"),
+    "UnknownDestination": ("QueryRefused", "refuse"),
+    "IdentifierMismatch": ("QueryRefused", "refuse"),
+    "IdentifierUnreadable": ("QueryRefused", "refuse"),
     "InputError": ("CodedError", "refuse"),
     "NoUsableSeries": ("InputError", "refuse"),
     "GeometryError": ("InputError", "refuse"),
     "IdentityConflict": ("InputError", "refuse"),
     "UnsupportedPixelData": ("InputError", "refuse"),
     "ImplausibleResult": ("InputError", "refuse"),
+    "Discontinued": ("InputError", "refuse"),
     "ModelError": ("CodedError", "fail"),
     "BundleMissing": ("ModelError", "fail"),
     "DigestMismatch": ("ModelError", "fail"),
@@ -53,10 +61,15 @@ TREE = {
     "PeerUnavailable": ("DeliveryError", "retry"),
     "PeerRefused": ("DeliveryError", "refuse"),
     "StorageError": ("CodedError", "retry"),
+    "WrongPlace": ("CodedError", "fail"),
+    "Cancelled": ("CodedError", "refuse"),
+    "Purged": ("InputError", "refuse"),
     "StateError": ("CodedError", "fail"),
+    "StepRefused": ("CodedError", "refuse"),
 }
 STATUS = {"RefusedByUs": 0xC000, "NotAuthorised": 0x0124, "NotEnoughDisk": 0xA700, "DoesNotMatch": 0xA900, "NotUnderstood": 0xC000}
-STATUS |= {"ConflictingDuplicate": 0xC001}
+STATUS |= {"ConflictingDuplicate": 0xC001, "QueryRefused": 0xC000, "NotAllowedToAsk": 0x0124, "TooManyMatches": 0xA700}
+STATUS |= {"TooManyInstances": 0xA701, "UnknownDestination": 0xA801, "IdentifierMismatch": 0xA900, "IdentifierUnreadable": 0xC000}
 
 
 def test_the_tree_is_the_one_that_is_written_down():

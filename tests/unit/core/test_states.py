@@ -1,11 +1,11 @@
-"""The three transition tables, walked pair by pair against the same tables written down a second time."""
+"""The transition tables, walked pair by pair against the same tables written down a second time."""
 
 from itertools import product
 
 import pytest
 
 from node.core.errors import StateError
-from node.core.states import DELIVERY, STUDY, WORK, follow, states_of
+from node.core.states import CIRCUIT, COMMITMENT, DELIVERY, PLEDGE, STEP, STUDY, WORK, follow, states_of
 
 EXPECTED = {
     "study": (
@@ -23,12 +23,12 @@ EXPECTED = {
         WORK,
         "queued",
         """
-                 claim    rescue  finish  retry   refuse   fail    replay
-        queued   running  queued  -       -       -        -       -
-        running  -        queued  done    queued  refused  failed  -
-        done     -        -       -       -       -        -       -
-        refused  -        -       -       -       -        -       queued
-        failed   -        -       -       -       -        -       queued
+                 claim    rescue  finish  retry   refuse   fail    replay  discontinue  cancel
+        queued   running  queued  -       -       -        -       -       refused      refused
+        running  -        queued  done    queued  refused  failed  -       refused      refused
+        done     -        -       -       -       -        -       -       -            -
+        refused  -        -       -       -       -        -       queued  -            -
+        failed   -        -       -       -       -        -       queued  -            -
         """,
         {"done"},
     ),
@@ -36,21 +36,68 @@ EXPECTED = {
         DELIVERY,
         "waiting",
         """
-                   send     accept  retry    refuse   commit     replay
-        waiting    sending  -       -        refused  -          -
-        sending    sending  sent    waiting  refused  -          -
-        sent       -        -       -        -        committed  -
-        committed  -        -       -        -        -          -
-        refused    -        -       -        -        -          waiting
+                   send     accept  retry    refuse   commit     find   lose     replay   withhold
+        waiting    sending  -       -        refused  -          -      -        -        shadow
+        sending    sending  sent    waiting  refused  -          -      -        -        -
+        sent       -        -       -        refused  committed  found  waiting  -        -
+        committed  -        -       -        -        -          -      -        -        -
+        found      -        -       -        -        -          -      -        -        -
+        refused    -        -       -        -        -          -      -        waiting  -
+        shadow     -        -       -        -        -          -      -        -        -
         """,
-        {"committed"},
+        {"committed", "found", "shadow"},
+    ),
+    "step": (
+        STEP,
+        "IN PROGRESS",
+        """
+                      set          complete   discontinue
+        IN_PROGRESS   IN_PROGRESS  COMPLETED  DISCONTINUED
+        COMPLETED     -            -          -
+        DISCONTINUED  -            -          -
+        """,
+        {"COMPLETED", "DISCONTINUED"},
+    ),
+    "circuit": (
+        CIRCUIT,
+        "closed",
+        """
+                   trip  probe      close
+        closed     open  -          -
+        open       -     probing  closed
+        probing  open  probing  closed
+        """,
+        set(),
+    ),
+    "pledge": (
+        PLEDGE,
+        "asking",
+        """
+                  ask    report    expire
+        asking    asked  reported  expired
+        asked     -      reported  expired
+        expired   -      reported  -
+        reported  -      -         -
+        """,
+        {"reported"},
+    ),
+    "commitment": (
+        COMMITMENT,
+        "waiting",
+        """
+                  repeat   report    fail
+        waiting   waiting  reported  failed
+        reported  waiting  -         -
+        failed    waiting  -         -
+        """,
+        set(),
     ),
 }
 
 
 def walk(text):
-    """Read one of the tables above: (state, event) -> state, or None."""
-    events, *rows = [line.split() for line in text.strip().splitlines()]
+    """Read one of the tables above: (state, event) -> state, or None. A blank in DICOM's own words is written as a line."""
+    events, *rows = [[cell.replace("_", " ") for cell in line.split()] for line in text.strip().splitlines()]
     return {(row[0], event): None if new == "-" else new for row in rows for event, new in zip(events, row[1:], strict=True)}
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from node.core import uids
 from node.core.uids import derive_uid, derive_uuid, is_valid_uid
 
 keys = st.lists(st.text(max_size=12), max_size=5).map(tuple)
@@ -20,6 +21,15 @@ keys = st.lists(st.text(max_size=12), max_size=5).map(tuple)
 )
 def test_dotted_decimals_of_at_most_64_characters_are_uids(text):
     assert is_valid_uid(text)
+
+
+def test_what_is_too_long_for_a_uid_is_not_remembered():
+    """A sender chooses the text, and the answers to the latest few thousand are kept."""
+    is_valid_uid("1.2.3")
+    before = uids._is_well_formed.cache_info()
+    assert before.currsize, "something is remembered"
+    assert not any(is_valid_uid("1." + "2" * length) for length in range(63, 5000))
+    assert uids._is_well_formed.cache_info() == before
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from node.core.study import Peer
-from node.dimse.door import Door, judge
+from node.dimse.door import Door, Entrance, judge
 
 PEER = Peer(calling_ae="CT1", called_ae="RADNODE", address="10.1.2.3")
 OTHER = Peer(calling_ae="MR1", called_ae="RADNODE", address="10.1.2.4")
@@ -60,3 +60,30 @@ def test_only_the_associations_of_the_same_peer_count_for_it():
     door = open_door(max_per_peer=1)
     assert judge(door, PEER, (), [OTHER]) is None
     assert judge(door, PEER, (), [PEER]) is not None
+
+
+@pytest.mark.parametrize(
+    ("rule", "entrance", "words"),
+    [
+        ({}, Entrance(), None),
+        ({"calling_ae": frozenset({"MR1"})}, Entrance(), "calling AE title not recognised"),
+        ({}, Entrance(calling_ae=frozenset({"CT1"})), None),
+        ({}, Entrance(calling_ae=frozenset({"MR1"})), "calling AE title not allowed to call this title"),
+        ({"calling_ae": frozenset({"MR1"})}, Entrance(calling_ae=frozenset({"CT1"})), None),
+        ({"calling_ae": frozenset({"CT1"})}, Entrance(calling_ae=frozenset({"MR1"})), "not allowed to call this title"),
+        ({}, Entrance(addresses=(ip_network("10.0.0.0/8"),)), None),
+        ({}, Entrance(addresses=(ip_network("192.168.0.0/16"),)), "address not allowed to call this title"),
+        ({"addresses": (ip_network("192.168.0.0/16"),)}, Entrance(addresses=(ip_network("10.0.0.0/8"),)), None),
+        ({"addresses": (ip_network("192.168.0.0/16"),)}, Entrance(calling_ae=frozenset({"CT1"})), "address not allowed"),
+        ({"certificate_names": frozenset({"ct1"})}, Entrance(calling_ae=frozenset({"CT1"})), "certificate"),
+        ({"called_ae": frozenset({"ELSE"})}, Entrance(calling_ae=frozenset({"CT1"})), "called AE"),
+    ],
+)
+def test_a_title_may_have_an_entrance_of_its_own(rule, entrance, words):
+    rejection = judge(open_door(entrances={"RADNODE": entrance}, **rule), PEER, (), ())
+    assert rejection is None if words is None else words in rejection.reason
+
+
+def test_the_entrance_of_one_title_is_not_that_of_another():
+    door = open_door(entrances={"RADNODE_CHEST": Entrance(calling_ae=frozenset({"MR1"}))})
+    assert judge(door, PEER, (), ()) is None

@@ -70,9 +70,11 @@ def encode_odd(data_set: Dataset, tag: int, vr: bytes, value: bytes) -> bytes:
     return encode(data_set[:tag]) + head + value + encode(data_set[tag:])
 
 
-def sent(content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1") -> Sent:
+def sent(
+    content: bytes, *, syntax=ExplicitVRLittleEndian, sop_class=CTImageStorage, instance=INSTANCE, association="A1", peer=PEER
+) -> Sent:
     arrival = Arrival(
-        peer=PEER,
+        peer=peer,
         association_id=association,
         sop_class_uid=str(sop_class),
         sop_instance_uid=str(instance),
@@ -97,4 +99,4 @@ def sent_from(path: Path) -> Sent | None:
 
 
 def header_of(found: Sent) -> Header:
-    return read_header(found.arrival, found.data_set[:HEAD], lambda: found.data_set)
+    return read_header(found.arrival, found.data_set[:HEAD], lambda most: found.data_set[:most])

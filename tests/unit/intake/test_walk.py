@@ -13,7 +13,7 @@ from pydicom.dataset import RawDataElement
 from pydicom.uid import UID_dictionary
 
 from node.core.errors import CodedError
-from node.intake.header import read_header
+from node.intake.header import read_by_pydicom, read_header
 from node.intake.walk import find_elements
 from node.spool.incoming import HEAD
 from tests.unit.intake.arrivals import INSTANCE, SERIES, STUDY, Sent, encode, make_data_set, sent, sent_from
@@ -159,7 +159,9 @@ def data_sets(draw) -> Sent:
 
 def said(found: Sent, head: bytes):
     try:
-        return read_header(found.arrival, head, lambda: found.data_set)
+        if not head:
+            return read_by_pydicom(found.arrival, found.arrival.transfer_syntax_uid, found.data_set)
+        return read_header(found.arrival, head, lambda most: found.data_set[:most])
     except CodedError as refusal:
         return refusal.full_code
 

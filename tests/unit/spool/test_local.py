@@ -186,23 +186,46 @@ def test_bytes_and_names_are_on_disk_before_the_answer(tmp_path):
     steps = done.stdout.splitlines()
     assert steps[: steps.index("end")] == [
         "rename .new .part",
-        "link .part instances/1/2.dcm",  # fails: there is no such folder yet
+        "fsync .part",
         "mkdir instances",
         "fsync .",
         "mkdir instances/1",
         "fsync instances",
         "link .part instances/1/2.dcm",
-        "fsync .part",
         "fsync instances/1",
         "answer",
         "unlink .part",
         "rename .new .part",
-        "link .part instances/1/2.dcm",  # fails: what lies there may have been answered for, and is replaced by durable bytes only
         "fsync .part",
+        "link .part instances/1/2.dcm",  # fails: what lies there may have been answered for, and is replaced by durable bytes only
         "link .part .link",
         "replace .link instances/1/2.dcm",
-        "fsync .part",
         "fsync instances/1",
         "answer",
         "unlink .part",
+    ]
+
+
+def test_what_is_sealed_costs_one_fsync_before_the_answer(tmp_path):
+    program = [sys.executable, WRITER, "seal", tmp_path, "instances/1/2.dcm", "text"]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    steps = done.stdout.splitlines()
+    assert steps[: steps.index("end")] == [
+        "fsync incoming",  # the names of many slots
+        "fsync .slot",
+        "answer",
+        "mkdir instances",
+        "fsync .",
+        "mkdir instances/1",
+        "fsync instances",
+        "link .slot instances/1/2.dcm",
+        "fsync instances/1",
+        "unlink .slot",
+        "fsync .slot",
+        "answer",
+        "link .slot instances/1/2.dcm",  # fails: another has put the same there
+        "link .slot .link",
+        "replace .link instances/1/2.dcm",
+        "fsync instances/1",
+        "unlink .slot",
     ]

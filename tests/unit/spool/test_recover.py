@@ -12,7 +12,7 @@ from node.spool.local import LocalSpool
 
 WRITER = Path(__file__).with_name("writer.py")
 #: What put_atomic does for the key "a/b" in an empty spool.
-STEPS = ["rename", "link", "mkdir", "fsync", "link again", "fsync", "fsync"]
+STEPS = ["rename", "fsync", "mkdir", "fsync", "link", "fsync"]
 
 
 class Writer:
@@ -149,7 +149,7 @@ def test_dying_at_any_step_leaves_the_whole_file_or_none(root, nth):
     survived = done.returncode == 0
     assert survived == (done.stdout == "answer\n") == (nth > len(STEPS)), done.stderr
     with LocalSpool(root, "listen") as spool:
-        assert [spool.path(key).read_bytes() for key in spool.list()] == [b"whole"] * (nth > STEPS.index("link again") + 1)
+        assert [spool.path(key).read_bytes() for key in spool.list()] == [b"whole"] * (nth > STEPS.index("link") + 1)
         spool.recover(lambda _: False)
         assert list(spool.list()) == []
     assert waiting(root) == []

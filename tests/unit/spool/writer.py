@@ -2,13 +2,16 @@
 
 hold: put KEY with TEXT, say "ready", and wait for "settle", "withdraw" or "close" on standard input.
 trace: put KEY with TEXT, twice, and write down the order of what made it durable.
+seal: the same by a slot that is sealed.
 exit: put KEY with TEXT, and die at the Nth step that touches the disk.
 """
 
 import os
 import sys
+import threading
 from pathlib import Path
 
+from node.spool.draft import name_all
 from node.spool.local import LocalSpool
 
 STEPS = ("fsync", "rename", "link", "replace", "mkdir", "unlink")
@@ -41,17 +44,43 @@ def watch(step, report):
     setattr(os, step, stepped)
 
 
-def trace(root, key, text):
-    def report(step, files):
-        names = [file.suffix if "incoming" in file.parts else str(file.relative_to(root)) for file in files if file.is_relative_to(root)]
-        print(step, *names, flush=True)
+def tell(root):
+    """Write down every step that follows."""
 
+    def name(file):
+        if "incoming" not in file.parts:
+            return str(file.relative_to(root))
+        return file.suffix or "incoming"
+
+    def report(step, files):
+        if threading.current_thread() is not threading.main_thread():
+            return  # slots that are made ahead: nobody waits for these
+        print(step, *(name(file) for file in files if file.is_relative_to(root)), flush=True)
+
+    for step in STEPS:
+        watch(step, report)
+
+
+def trace(root, key, text):
     with LocalSpool(Path(root), "listen") as spool:
-        for step in STEPS:
-            watch(step, report)
+        tell(root)
         for _ in range(2):
             draft = spool.put_atomic(key, text.encode())
             print("answer", flush=True)
+            draft.settle()
+        print("end", flush=True)
+
+
+def seal(root, key, text):
+    with LocalSpool(Path(root), "listen") as spool:
+        tell(root)
+        for _ in range(2):
+            incoming = spool.open_incoming(b"preface")
+            incoming.write(memoryview(text.encode()))
+            incoming.seal(b"sealed")
+            print("answer", flush=True)
+            draft = spool.leave(incoming, key)
+            name_all([draft])
             draft.settle()
         print("end", flush=True)
 
@@ -72,4 +101,4 @@ def die(root, key, text, nth):
 
 
 if __name__ == "__main__":
-    {"hold": hold, "trace": trace, "exit": die}[sys.argv[1]](*sys.argv[2:])
+    {"hold": hold, "trace": trace, "seal": seal, "exit": die}[sys.argv[1]](*sys.argv[2:])

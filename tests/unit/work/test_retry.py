@@ -28,6 +28,12 @@ def test_only_what_may_succeed_later_is_tried_again(kind):
     assert (POLICY.delay(kind("It broke."), 1, MIDDLE) is not None) == (kind.verdict is Verdict.RETRY)
 
 
+@pytest.mark.parametrize(("reason", "attempts"), [("crashed", 3), ("exited", 3), ("killed", 4), ("cuda", 4)])
+def test_what_takes_the_process_of_its_model_down_three_times_is_given_up(reason, attempts):
+    error = errors.DeviceLost("gone", reason=reason)
+    assert [POLICY.delay(error, attempt, MIDDLE) is None for attempt in range(1, 5)] == [attempt >= attempts for attempt in range(1, 5)]
+
+
 @pytest.mark.parametrize(("jitter", "delay"), [(0.0, 3.5), (0.5, 5.0), (1.0, 6.5)])
 def test_the_delay_varies_by_thirty_per_cent(jitter, delay):
     assert POLICY.delay(errors.TimedOut("late"), 1, jitter) == pytest.approx(delay)

@@ -1,0 +1,1 @@
+"""Malformed, damaged and hostile input against a real listener: ``python -m tests.fuzz --help``."""
