@@ -26,6 +26,7 @@ def test_a_ticket_that_is_rolled_back_is_never_run_and_one_that_is_committed_is_
     node.wait_for("kept", "done")
     node.enqueue("last")
     node.wait_for("last", "done")
+    worker.wait_for("settled last")  # said behind the transaction that the ledger shows
     assert worker.log == ["ready", "begin kept 1", "settled kept", "begin last 1", "settled last"]
     assert node.results() == [("w", "kept"), ("w", "last")]
 
