@@ -27,7 +27,7 @@ class Request:
     """Everything that one job needs, as it is handed to the process that holds the models."""
 
     job: Job
-    files: SeriesFiles
+    inputs: tuple[SeriesFiles, ...]
     pipelines: Path
     models: Path
     device: str
@@ -46,7 +46,7 @@ def run_job(request: Request) -> Product:
     """
     job = request.job
     runner = _warm_runner(request.pipelines / job.pipeline / "pipeline.toml", request.models, request.device, job.model_digest)
-    inference = runner.run(request.files)
+    inference = runner.run(*request.inputs)
     objects = encode(inference, job, request.equipment, runner.entry.pipeline)
     inspect(objects, inference, job)
     return Product(objects=objects, summary=_summarise(inference))

@@ -59,7 +59,7 @@ def run(
 ) -> None:
     """Run one pipeline on the series of a folder that it takes, and print what it found."""
     entry = catalog.load_entry(pipelines / name / "pipeline.toml", models)
-    chosen = _choose(entry.pipeline.series, folder)
+    chosen = _choose(entry.pipeline.inputs[0], folder)
     with console.status("loading torch and the model"):
         # Imported only now: listing, pinning and refusing need no torch.
         from pipelines.runner import Runner
@@ -72,7 +72,7 @@ def run(
         _print_findings(inference)
         if save is not None:
             target = save if len(chosen) == 1 else save.with_stem(f"{save.stem}-{files.series_instance_uid}")
-            np.savez_compressed(target, labels=inference.label_map.array, affine_lps=inference.label_map.grid.affine)
+            np.savez_compressed(target, labels=inference.masks.array, affine_lps=inference.volume.grid.affine)
             console.print(f"labels written to {target}")
 
 

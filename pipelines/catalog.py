@@ -209,14 +209,15 @@ def pin(name: str, models_folder: Path) -> str:
 def _check_declaration(pipeline: Pipeline) -> None:
     """What pipeline.toml cannot check key by key."""
     kinds = {rule.kind for rule in pipeline.measurements}
-    if kinds & {"mean", "percent_below"} and set(pipeline.series.modality) != {"CT"}:
+    if kinds & {"mean", "percent_below"} and any(set(given.modality) != {"CT"} for given in pipeline.inputs):
         raise BundleContract(
             "mean and percent_below are measured in Hounsfield units: the modality must be CT alone.", reason="measurement"
         )
-    try:
-        re.compile(pipeline.series.description_pattern)
-    except re.error as error:
-        raise BundleContract(f"series.description_pattern is not a regular expression: {error}.", reason="pattern") from error
+    for given in pipeline.inputs:
+        try:
+            re.compile(given.description_pattern)
+        except re.error as error:
+            raise BundleContract(f"description_pattern is not a regular expression: {error}.", reason="pattern") from error
 
 
 def _read_metadata(bundle: Path) -> _Metadata:

@@ -61,6 +61,92 @@ class LabelMap:
     array: NDArray[np.uint8]
     grid: Grid
 
+    def mask(self, label: int) -> NDArray[np.bool_]:
+        """Tell which voxels have a label; shape (slice, row, column)."""
+        return np.asarray(self.array == label)
+
+    def plane(self, label: int, index: int) -> NDArray[np.bool_]:
+        """Tell which voxels of one slice have a label; shape (row, column)."""
+        return np.asarray(self.array[index] == label)
+
+    def present(self) -> frozenset[int]:
+        """List the labels that have a voxel, background aside."""
+        # slice by slice: bincount makes eight bytes of each voxel
+        counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in self.array], axis=0)
+        return frozenset(np.flatnonzero(counts).tolist()) - {0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Channels:
+    """One mask per label, which may overlap, on the grid of the source series.
+
+    Attributes
+    ----------
+    array : ndarray, shape (channel, slice, row, column), bool
+    labels : tuple of int
+        The label of each channel.
+    grid : Grid
+        The source volume's own grid, the same object.
+    """
+
+    array: NDArray[np.bool_]
+    labels: tuple[int, ...]
+    grid: Grid
+
+    def mask(self, label: int) -> NDArray[np.bool_]:
+        """Tell which voxels have a label; shape (slice, row, column)."""
+        return np.asarray(self.array[self.labels.index(label)])
+
+    def plane(self, label: int, index: int) -> NDArray[np.bool_]:
+        """Tell which voxels of one slice have a label; shape (row, column)."""
+        return np.asarray(self.array[self.labels.index(label), index])
+
+    def present(self) -> frozenset[int]:
+        """List the labels that have a voxel."""
+        return frozenset(label for label, mask in zip(self.labels, self.array, strict=True) if mask.any())
+
+
+Masks = LabelMap | Channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """One thing that a detector found, as a box along the axes of the patient.
+
+    Attributes
+    ----------
+    label : int
+        Its class.
+    score : float
+        0 to 1, as the model gave it; not a probability unless the model card says so.
+    center_mm, size_mm : tuple of float
+        DICOM patient coordinates (LPS), x, y, z.
+    """
+
+    label: int
+    score: float
+    center_mm: tuple[float, float, float]
+    size_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Boxes:
+    """What a detector found, highest score first; none is a result too."""
+
+    boxes: tuple[Box, ...]
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """What a classifier or a regression gave: label to number."""
+
+    values: dict[int, float]
+    grid: Grid
+
+
+Output = Masks | Boxes | Scores
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
@@ -90,6 +176,10 @@ class Finding:
         Recommended display colour, 0 to 255 each.
     measurements : tuple of Measurement
         In the order of the pipeline's declaration.
+    number : int
+        From 1; tells findings of one label apart, of which a detector may have several.
+    box : Box or None
+        Where it is, when it is not a segment.
     """
 
     label: int
@@ -99,6 +189,8 @@ class Finding:
     laterality: Code | None
     rgb: tuple[int, int, int]
     measurements: tuple[Measurement, ...]
+    number: int = 1
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +213,16 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Inference:
-    """Everything that one run of a pipeline on one series produced.
+    """Everything that one run of a pipeline produced.
 
     Attributes
     ----------
+    volume : Volume
+        The first input, on whose grid the output lies.
+    output : LabelMap, Channels, Boxes or Scores
+        As `pipelines.spec.Outputs.kind` says.
+    others : tuple of Volume
+        The further inputs, in the pipeline's order.
     device : str
         Where the model ran: ``cpu`` or ``cuda:0 (NVIDIA ...)``.
     seconds : dict of str to float
@@ -136,11 +234,25 @@ class Inference:
     pipeline: str
     model: Model
     volume: Volume
-    label_map: LabelMap
+    output: Output
     findings: tuple[Finding, ...]
     device: str
     seconds: dict[str, float]
     rung: str = "as configured"
+    others: tuple[Volume, ...] = ()
+
+    @property
+    def masks(self) -> Masks:
+        """The output of a pipeline that segments.
+
+        Raises
+        ------
+        TypeError
+            It does not.
+        """
+        if isinstance(self.output, LabelMap | Channels):
+            return self.output
+        raise TypeError(f"{self.pipeline} gives no masks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

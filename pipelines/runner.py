@@ -71,13 +71,13 @@ class Runner:
     def _loaded_on(self, device: torch.device) -> Bundle:
         return Bundle(self.entry.bundle, self.entry.pipeline.overrides, device)
 
-    def run(self, files: SeriesFiles) -> Inference:
-        """Run the pipeline on one series.
+    def run(self, *inputs: SeriesFiles) -> Inference:
+        """Run the pipeline on the series that it takes.
 
         Parameters
         ----------
-        files : SeriesFiles
-            In any order.
+        inputs : SeriesFiles
+            One for each input of the pipeline, in its order; the files of one in any order.
 
         Returns
         -------
@@ -98,6 +98,7 @@ class Runner:
             The device failed.
         """
         pipeline = self.entry.pipeline
+        (files,) = inputs
         started = perf_counter()
         with memory_named(self.device):
             volume = read_volume(files, accept=partial(check_limits, pipeline.limits))
@@ -112,7 +113,7 @@ class Runner:
             pipeline=pipeline.name,
             model=self.entry.model,
             volume=volume,
-            label_map=label_map,
+            output=label_map,
             findings=findings,
             device="cpu" if rung is Rung.CPU else self.device_text,
             seconds={"read": read, **stages, "measure": perf_counter() - started},

@@ -68,6 +68,12 @@ class SeriesRule(Declaration):
     choose: Literal["thinnest", "most_instances", "all"] = "thinnest"
 
 
+class Input(SeriesRule):
+    """One of the images that the bundle loads; with several, their order is the order of the bundle's channels."""
+
+    name: Name = "image"
+
+
 class Limits(Declaration):
     """What the volume must be before the model sees it."""
 
@@ -79,9 +85,9 @@ class Limits(Declaration):
 
 
 class Label(Declaration):
-    """What one integer of the bundle's output stands for."""
+    """What one integer of the bundle's output stands for: a label of a label map, or the index of a channel, class or score."""
 
-    value: Annotated[int, Field(ge=1, le=255)]
+    value: Annotated[int, Field(ge=0, le=255)]
     name: Annotated[str, Field(min_length=1, max_length=64)]
     category: Concept
     type: Concept
@@ -112,8 +118,9 @@ class Plausible(Declaration):
 
 
 class Outputs(Declaration):
-    """Which objects are made."""
+    """What the bundle gives, and which objects are made of it."""
 
+    kind: Literal["labelmap", "channels", "boxes", "scores"] = "labelmap"
     segmentation: Literal["binary"] = "binary"
     report: Literal["tid1500"] = "tid1500"
 
@@ -125,7 +132,8 @@ class Pipeline(Declaration):
     title: Annotated[str, Field(min_length=1, max_length=24)]
     bundle: Name
     intended_use: Annotated[str, Field(min_length=1)]
-    series: SeriesRule
+    mode: Literal["stages", "engine"] = "stages"
+    inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     limits: Limits
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
     measurements: tuple[MeasurementRule, ...]
@@ -133,11 +141,23 @@ class Pipeline(Declaration):
     outputs: Outputs = Outputs()
     overrides: dict[str, Any] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_series_is_one_input(cls, table: Any) -> Any:
+        """Read ``[series]``, the short form for the many pipelines that take one series."""
+        if isinstance(table, dict) and "series" in table:
+            if "inputs" in table:
+                raise ValueError("[series] and [[inputs]] say the same; keep one of them")
+            return {**{key: value for key, value in table.items() if key != "series"}, "inputs": [table["series"]]}
+        return table
+
     @model_validator(mode="after")
-    def _each_label_once(self) -> Pipeline:
-        values = [label.value for label in self.labels]
-        if len(set(values)) != len(values):
-            raise ValueError("two labels have the same value")
+    def _each_once(self) -> Pipeline:
+        for what, values in (("labels", [label.value for label in self.labels]), ("inputs", [given.name for given in self.inputs])):
+            if len(set(values)) != len(values):
+                raise ValueError(f"two {what} have the same {'value' if what == 'labels' else 'name'}")
+        if self.outputs.kind == "labelmap" and any(label.value == 0 for label in self.labels):
+            raise ValueError("0 is the background of a label map and no label")
         return self
 
 

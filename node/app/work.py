@@ -67,7 +67,7 @@ def _requests(config: Config, catalog: Catalog, device: str) -> Callable[[Work, 
             raise catalog.unavailable[name]
         request = process.Request(
             job=task.job,
-            files=SeriesFiles(series_instance_uid=task.job.series_instance_uids[0], paths=tuple(paths)),
+            inputs=(SeriesFiles(series_instance_uid=task.job.series_instance_uids[0], paths=tuple(paths)),),
             pipelines=config.pipelines.folder,
             models=config.pipelines.models,
             device=device,

@@ -61,7 +61,7 @@ def check_uids(dataset: Dataset, encoded: EncodedObject, inference: Inference, j
         yield "Series Instance UID is not the derived one"
     if dataset.StudyInstanceUID != job.study_instance_uid:
         yield "StudyInstanceUID is not the job's"
-    if dataset.SOPInstanceUID in inference.label_map.grid.sop_instance_uids:
+    if dataset.SOPInstanceUID in inference.output.grid.sop_instance_uids:
         yield "SOP Instance UID is one of the source's"
     if dataset.SeriesInstanceUID in job.series_instance_uids:
         yield "Series Instance UID is one of the source's"

@@ -48,7 +48,7 @@ def check_evidence(report: Dataset, segmentation: Dataset, inference: Inference)
         for series in study.ReferencedSeriesSequence
         for item in series.ReferencedSOPSequence
     }
-    known = {*inference.label_map.grid.sop_instance_uids, str(segmentation.SOPInstanceUID)}
+    known = {*inference.output.grid.sop_instance_uids, str(segmentation.SOPInstanceUID)}
     if evidence != known:
         yield "the evidence is not the source's instances and the segmentation"
     references = {str(reference.ReferencedSOPInstanceUID) for item in _walk(report) for reference in item.get("ReferencedSOPSequence", [])}
@@ -58,7 +58,8 @@ def check_evidence(report: Dataset, segmentation: Dataset, inference: Inference)
 
 def check_groups(report: Dataset, segmentation: Dataset, inference: Inference, job: Job) -> Iterator[str]:
     """Compare the measurement groups with the findings: for each that has voxels one with its segment, one with its outline."""
-    findings = {tracking_uid(job, f): f for f in inference.findings if (inference.label_map.array == f.label).any()}
+    labels = inference.masks.present()
+    findings = {tracking_uid(job, f): f for f in inference.findings if f.label in labels}
     described: dict[str, list[str]] = {uid: [] for uid in findings}
     for group in (item for item in _walk(report) if _name(item) == "125007"):
         content = group.ContentSequence
@@ -157,7 +158,7 @@ def _check_outline(content: list[Dataset], segmentation: Dataset, inference: Inf
     largest = np.bincount(regions_of_mask[mask]).max()
     if not np.array_equal(points[0], points[-1]) or not _outlines(enclosed, mask, int(largest)):
         yield "its outline is not that of the segment"
-    _, row_mm, column_mm = inference.label_map.grid.spacing_mm
+    _, row_mm, column_mm = inference.output.grid.spacing_mm
     areas = [_number(item) for item in content if item.ValueType == "NUM" and _name(item) == "42798000"]
     if len(areas) != 1 or abs(areas[0] - float(enclosed.sum()) * row_mm * column_mm) > ROUNDING:
         yield "its area is not that of its outline"

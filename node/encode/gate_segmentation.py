@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from node.core.job import Job
 from node.encode.frames import Frame, list_frames, unpack_frame
 from node.encode.making import tracking_uid
-from pipelines.result import Code, Finding, Inference
+from pipelines.result import Code, Finding, Inference, Masks
 
 #: Millimetres by which a stored position may differ from the source's: far less than any voxel, more than rounding to DS.
 TOLERANCE_MM = 1e-3
@@ -24,7 +23,7 @@ TOLERANCE_SLICES = 0.25
 
 def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     """Compare Frame of Reference, matrix, orientation and spacing with the source's headers and the label map's grid."""
-    headers, grid = inference.volume.headers, inference.label_map.grid
+    headers, grid = inference.volume.headers, inference.output.grid
     if any(segmentation.FrameOfReferenceUID != uid for uid in {grid.frame_of_reference_uid, *(h.FrameOfReferenceUID for h in headers)}):
         yield "Frame of Reference UID is not the source's"
     if any((segmentation.Rows, segmentation.Columns) != (header.Rows, header.Columns) for header in headers):
@@ -80,7 +79,7 @@ def check_segments(segmentation: Dataset, inference: Inference, job: Job) -> Ite
 
 def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     """Compare the stored voxels with the label map: each frame by the source instance that it names, and none missing."""
-    grid = inference.label_map.grid
+    grid = inference.output.grid
     slices = {uid: index for index, uid in enumerate(grid.sop_instance_uids)}
     labels = {number: finding.label for number, finding in enumerate(_list_present(inference), start=1)}
     frames = list(list_frames(segmentation))
@@ -98,7 +97,7 @@ def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
             yield f"frame {frame.index + 1}: this segment has a frame on this source instance already"
         seen.add((label, index))
         yield from _check_frame(segmentation, frame, inference, (label, index))
-    missing = {(label, index) for label in labels.values() for index in _slices_with(inference.label_map.array, label)} - seen
+    missing = {(label, index) for label in labels.values() for index in _slices_with(inference.masks, label)} - seen
     if missing:
         yield f"{len(missing)} slices of the label map have no frame"
 
@@ -109,17 +108,18 @@ def _check_frame(segmentation: Dataset, frame: Frame, inference: Inference, plac
         yield f"frame {frame.index + 1}: it has no position"
     elif not _near(frame.position, inference.volume.headers[index].ImagePositionPatient, TOLERANCE_MM):
         yield f"frame {frame.index + 1}: its position is not its source instance's"
-    stored, meant = unpack_frame(segmentation, frame.index), inference.label_map.array[index] == label
+    stored, meant = unpack_frame(segmentation, frame.index), inference.masks.plane(label, index)
     if not np.array_equal(stored, meant):
         yield f"frame {frame.index + 1}: {int((stored != meant).sum())} voxels differ from the label map"
 
 
 def _list_present(inference: Inference) -> list[Finding]:
-    return [finding for finding in inference.findings if (inference.label_map.array == finding.label).any()]
+    labels = inference.masks.present()
+    return [finding for finding in inference.findings if finding.label in labels]
 
 
-def _slices_with(array: NDArray[np.uint8], label: int) -> list[int]:
-    return [int(index) for index in np.flatnonzero((array == label).any(axis=(1, 2)))]
+def _slices_with(masks: Masks, label: int) -> list[int]:
+    return [int(index) for index in np.flatnonzero(masks.mask(label).any(axis=(1, 2)))]
 
 
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-import numpy as np
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as CodedValue
@@ -72,10 +71,9 @@ class Making:
         EncodeError
             When the label map holds a label that no finding stands for, or no voxel of any finding.
         """
-        # slice by slice: bincount makes eight bytes of each voxel
-        counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in self.inference.label_map.array], axis=0)
-        present = [finding for finding in self.inference.findings if counts[finding.label] > 0]
-        strange = set(np.flatnonzero(counts).tolist()) - {0} - {finding.label for finding in present}
+        labels = self.inference.masks.present()
+        present = [finding for finding in self.inference.findings if finding.label in labels]
+        strange = labels - {finding.label for finding in present}
         if strange:
             raise EncodeError(f"The label map holds labels that no finding stands for: {sorted(strange)}.", reason="unknown_label")
         if not present:
@@ -88,7 +86,7 @@ class Making:
 
 def tracking_uid(job: Job, finding: Finding) -> str:
     """Derive the identifier that ties a segment to its measurements."""
-    return job.derive_uid("tracking", str(finding.label))
+    return job.derive_uid("tracking", str(finding.label), *([str(finding.number)] if finding.number > 1 else []))
 
 
 def device_uid(model: Model) -> str:
@@ -154,7 +152,7 @@ def check_source(inference: Inference, job: Job) -> None:
     EncodeError
         When headers, grid and label map are not about the same slices.
     """
-    headers, grid = inference.volume.headers, inference.label_map.grid
+    headers, grid = inference.volume.headers, inference.output.grid
     for keyword in ("StudyInstanceUID", "PatientID"):
         if any(not header.get(keyword) for header in headers):
             raise IdentityConflict(f"The source lacks {keyword}; a result of it could not be filed.", reason="missing")
@@ -166,5 +164,5 @@ def check_source(inference: Inference, job: Job) -> None:
         raise EncodeError("The model that ran is not the one that the job names.", reason="model")
     if tuple(header.get("SOPInstanceUID") for header in headers) != grid.sop_instance_uids:
         raise EncodeError("The label map's slices are not the source's instances, in their order.", reason="slices")
-    if inference.label_map.array.shape != grid.shape or len(headers) != grid.shape[0]:
+    if inference.masks.array.shape[-3:] != grid.shape or len(headers) != grid.shape[0]:
         raise EncodeError("The label map has another shape than its grid.", reason="shape")

@@ -121,12 +121,12 @@ def _measure_volume(segment: Segment, making: Making, segmentation: Dataset) -> 
 
 def _outline_key_slice(segment: Segment, making: Making, stand_ins: list[Dataset]) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """Write TID 1410: the outline of the largest region in the slice that holds most of the segment, and the area within."""
-    mask = making.inference.label_map.array == segment.finding.label
+    mask = making.inference.masks.mask(segment.finding.label)
     index = find_key_slice(mask)
     outline = trace_outline(mask[index])
     if len(outline.points) > MOST_POINTS:
         raise EncodeError(f"The outline of {segment.finding.name!r} is too ragged: {len(outline.points)} points.", reason="outline")
-    _, row_mm, column_mm = making.inference.label_map.grid.spacing_mm
+    _, row_mm, column_mm = making.inference.output.grid.spacing_mm
     region = sr.ImageRegion(
         graphic_type=sr.GraphicTypeValues.POLYLINE,
         graphic_data=outline.points,

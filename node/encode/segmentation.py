@@ -15,6 +15,7 @@ from node.core.errors import EncodeError
 from node.encode.equipment import code_item, sign
 from node.encode.making import Making, Segment, coded
 from node.encode.source import list_stand_ins
+from pipelines.result import Channels
 
 SERIES_NUMBER = 901
 
@@ -61,11 +62,14 @@ def encode_segmentation(making: Making, segments: tuple[Segment, ...]) -> Segmen
 
 
 def _number_segments(making: Making, segments: tuple[Segment, ...]) -> np.ndarray:
-    """Turn labels into segment numbers: array of shape (slice, row, column), uint8."""
+    """Turn labels into segments: (slice, row, column) of their numbers, or with an axis for them at the end where they may overlap."""
+    masks = making.inference.masks
+    if isinstance(masks, Channels):
+        return np.stack([masks.mask(segment.finding.label) for segment in segments], axis=-1)
     numbers = np.zeros(256, dtype=np.uint8)
     for segment in segments:
         numbers[segment.finding.label] = segment.number
-    return np.asarray(numbers[making.inference.label_map.array])
+    return np.asarray(numbers[masks.array])
 
 
 def _describe_segment(segment: Segment, making: Making) -> SegmentDescription:
@@ -109,7 +113,7 @@ def _state_slice_spacing(dataset: Dataset, making: Making) -> None:
     positions are a little uneven, as scanners round them.
     """
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    measures.SpacingBetweenSlices = DS(making.inference.label_map.grid.spacing_mm[0], auto_format=True)
+    measures.SpacingBetweenSlices = DS(making.inference.output.grid.spacing_mm[0], auto_format=True)
 
 
 def _fix_dimension_organization(dataset: Dataset, uid: str) -> None:

@@ -49,7 +49,7 @@ def list_stand_ins(inference: Inference) -> list[Dataset]:
     of Type 2 in a CT image: where it is empty, that is the distance between slices.
     """
     headers = inference.volume.headers
-    return [_stand_in(header, headers[0], inference.label_map.grid.spacing_mm[0]) for header in headers]
+    return [_stand_in(header, headers[0], inference.output.grid.spacing_mm[0]) for header in headers]
 
 
 def _stand_in(header: Dataset, first: Dataset, spacing_mm: float) -> Dataset:

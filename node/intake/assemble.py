@@ -146,7 +146,7 @@ class Assembler:
     def _modalities(self, rules: Rules) -> frozenset[str]:
         """What the pipelines could take a series of: a gap in any other matters to nobody."""
         available = (self._catalog.available[name] for name in rules.pipelines if name in self._catalog.available)
-        return frozenset(modality for entry in available for modality in entry.pipeline.series.modality)
+        return frozenset(modality for entry in available for given in entry.pipeline.inputs for modality in given.modality)
 
     def _tell(self, study: Study, reasons: tuple[Missing, ...]) -> None:
         key = (study.study_instance_uid, study.revision)

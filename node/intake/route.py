@@ -58,7 +58,8 @@ def route(instances: Sequence[Instance], paths: Mapping[str, Path], catalog: Cat
     taken: list[Taken] = []
     not_taken: list[NotTaken] = []
     series = {uid: tuple(found) for uid, found in groupby(_sorted(instances), key=lambda instance: instance.series_instance_uid)}
-    wanted = {modality for name in enabled if name in catalog.available for modality in catalog.available[name].pipeline.series.modality}
+    entries = [catalog.available[name] for name in enabled if name in catalog.available]
+    wanted = {modality for entry in entries for given in entry.pipeline.inputs for modality in given.modality}
     facts, unread = _read_facts(series, paths, wanted)
     for name in enabled:
         try:
@@ -105,7 +106,7 @@ def _read_facts(
 
 
 def _ask(entry: Entry, facts: Sequence[SeriesFacts], unread: Mapping[str, str], series: Mapping[str, Sequence[Instance]]) -> list[Taken]:
-    selection = select(entry.pipeline.series, facts)
+    selection = select(entry.pipeline.inputs[0], facts)
     if not selection.chosen:
         raise _NothingTaken({**unread, **{uid: f"{reason.code}: {reason.sentence}" for uid, reason in selection.reasons.items()}})
     return [

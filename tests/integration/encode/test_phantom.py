@@ -28,7 +28,7 @@ def infer(paths, series_instance_uid, labels):
         pipeline=pipeline.name,
         model=MODEL,
         volume=volume,
-        label_map=label_map,
+        output=label_map,
         findings=measure(pipeline, volume, label_map),
         device="cpu",
         seconds={},

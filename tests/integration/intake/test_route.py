@@ -87,8 +87,8 @@ def test_an_unavailable_pipeline_says_why(tmp_path, database):
 def test_two_pipelines_answer_for_themselves(tmp_path, database):
     """One takes the study, the other says why not."""
     entry = CATALOG.available["ct_lungs"]
-    series = entry.pipeline.series.model_copy(update={"modality": ("MR",)})
-    brain = replace(entry, pipeline=entry.pipeline.model_copy(update={"name": "mr_brain", "series": series}))
+    given = entry.pipeline.inputs[0].model_copy(update={"modality": ("MR",)})
+    brain = replace(entry, pipeline=entry.pipeline.model_copy(update={"name": "mr_brain", "inputs": (given,)}))
     catalog = replace(CATALOG, available={**CATALOG.available, "mr_brain": brain})
     with Assembly(tmp_path, database, catalog=catalog, enabled=("mr_brain", "ct_lungs")) as assembly:
         assembly.receive(chest())

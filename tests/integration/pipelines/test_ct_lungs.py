@@ -50,8 +50,8 @@ VIEWS = {
 def test_each_lung_is_found_on_its_own_side(runner: Runner, view: dict[str, object], tmp_path: Path) -> None:
     phantom = make_chest_ct(**view)
     inference = runner.run(write_series(phantom.datasets, tmp_path))
-    assert dice(inference.label_map.array, phantom.labels, RIGHT_LUNG) > 0.98
-    assert dice(inference.label_map.array, phantom.labels, LEFT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, RIGHT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, LEFT_LUNG) > 0.98
 
 
 def test_feet_first_changes_nothing_but_the_word(runner: Runner, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_feet_first_changes_nothing_but_the_word(runner: Runner, tmp_path: Path)
     for dataset in phantom.datasets:
         dataset.PatientPosition = "FFS"
     inference = runner.run(write_series(phantom.datasets, tmp_path))
-    assert dice(inference.label_map.array, phantom.labels, RIGHT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, RIGHT_LUNG) > 0.98
 
 
 def test_the_inference_says_everything_about_itself(runner: Runner, entry: Entry, tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_the_inference_says_everything_about_itself(runner: Runner, entry: Entry
     assert inference.model == entry.model
     assert inference.device == "cpu"
     assert set(inference.seconds) == {"read", "preprocess", "network", "postprocess", "measure"}
-    assert inference.label_map.grid is inference.volume.grid
-    assert inference.label_map.array.flags.c_contiguous
-    truth_ml = {label: np.count_nonzero(phantom.labels == label) * inference.label_map.grid.voxel_ml for label in (1, 2)}
+    assert inference.volume.grid is inference.volume.grid
+    assert inference.output.array.flags.c_contiguous
+    truth_ml = {label: np.count_nonzero(phantom.labels == label) * inference.volume.grid.voxel_ml for label in (1, 2)}
     for finding in inference.findings:
         volume, mean, below = finding.measurements
         assert volume.value == pytest.approx(truth_ml[finding.label], rel=0.02)
@@ -179,5 +179,5 @@ def test_the_graphics_card_gives_the_same_lungs(entry: Entry, tmp_path: Path) ->
     phantom = make_chest_ct()
     inference = Runner(entry, "cuda:0").run(write_series(phantom.datasets, tmp_path))
     assert inference.device.startswith("cuda:0 (")
-    assert dice(inference.label_map.array, phantom.labels, RIGHT_LUNG) > 0.98
-    assert dice(inference.label_map.array, phantom.labels, LEFT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, RIGHT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, LEFT_LUNG) > 0.98

@@ -46,8 +46,8 @@ def test_the_lungs_of_a_real_chest_have_true_volumes(chest: Inference) -> None:
 
 
 def test_the_right_lung_of_a_real_chest_is_on_the_right(chest: Inference) -> None:
-    affine = chest.label_map.grid.affine
-    x = {label: (affine @ [*np.argwhere(chest.label_map.array == label).mean(axis=0), 1.0])[0] for label in (1, 2)}
+    affine = chest.output.grid.affine
+    x = {label: (affine @ [*np.argwhere(chest.output.array == label).mean(axis=0), 1.0])[0] for label in (1, 2)}
     # +x is the patient's left (PS3.3 C.7.6.2.1.1); this patient lies feet first, which changes nothing.
     assert x[1] < -40 < 40 < x[2]
 
@@ -59,8 +59,8 @@ def test_the_nodule_that_radiologists_marked_lies_in_a_lung(chest: Inference, te
     inside = total = 0
     for frame, item in zip(mask, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
         position = np.asarray(item.PlanePositionSequence[0].ImagePositionPatient, float)
-        index = round(float((np.linalg.inv(chest.label_map.grid.affine) @ [*position, 1.0])[0]))
-        inside += np.count_nonzero(chest.label_map.array[index][frame])
+        index = round(float((np.linalg.inv(chest.output.grid.affine) @ [*position, 1.0])[0]))
+        inside += np.count_nonzero(chest.output.array[index][frame])
         total += np.count_nonzero(frame)
     assert inside / total > 0.99
 
@@ -144,6 +144,6 @@ def test_a_real_study_of_scouts_and_priors_says_why_nothing_fits(entry: Entry, t
         if path.is_file():
             header = dcmread(path, stop_before_pixels=True)
             series.setdefault(str(header.SeriesInstanceUID), []).append(header)
-    selection = select(entry.pipeline.series, map(facts_of, series.values()))
+    selection = select(entry.pipeline.inputs[0], map(facts_of, series.values()))
     assert selection.chosen == ()
     assert set(selection.reasons) == set(series)

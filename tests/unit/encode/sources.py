@@ -17,7 +17,7 @@ from node.core.result import Equipment
 from node.core.uids import derive_uid
 from pipelines.geometry import Grid
 from pipelines.result import Code, Finding, Inference, LabelMap, Measurement, Model, Volume
-from pipelines.spec import Concept, Label, Limits, MeasurementRule, Pipeline, SeriesRule, Span
+from pipelines.spec import Concept, Input, Label, Limits, MeasurementRule, Pipeline, Span
 
 ORIENTATIONS = {
     "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -48,7 +48,7 @@ PIPELINE = Pipeline(
     title="Lung volumes",
     bundle="ct_lungs",
     intended_use="Tests.",
-    series=SeriesRule(modality=("CT",)),
+    inputs=(Input(modality=("CT",)),),
     limits=Limits(
         slice_spacing_mm=Span(min=0.1, max=9),
         pixel_spacing_mm=Span(min=0.1, max=9),
@@ -104,7 +104,7 @@ def make_case(
         pipeline="ct_lungs",
         model=MODEL,
         volume=volume,
-        label_map=LabelMap(array=labels, grid=grid),
+        output=LabelMap(array=labels, grid=grid),
         findings=findings,
         device="cpu",
         seconds={},

@@ -289,8 +289,8 @@ def test_a_mutated_report_is_caught(case, objects, name):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_flipped_mask_is_caught(case, axis):
     """Objects that are consistent in themselves, of a mask that is the wrong way round: only the voxels can tell."""
-    flipped = np.ascontiguousarray(np.flip(case.inference.label_map.array, axis))
-    wrong = replace(case.inference, label_map=LabelMap(array=flipped, grid=case.inference.label_map.grid))
+    flipped = np.ascontiguousarray(np.flip(case.inference.output.array, axis))
+    wrong = replace(case.inference, output=LabelMap(array=flipped, grid=case.inference.volume.grid))
     objects = encode(wrong, case.job, EQUIPMENT, PIPELINE)
     assert [failure for failure in find_failures(objects, wrong, case.job) if "volume" not in failure] == []
     with pytest.raises(EncodeError, match="voxels differ"):
@@ -298,10 +298,10 @@ def test_a_flipped_mask_is_caught(case, axis):
 
 
 def test_exchanged_labels_are_caught(case):
-    array = case.inference.label_map.array
+    array = case.inference.output.array
     swapped = np.choose(array, [0, 2, 1]).astype(np.uint8)
     objects = encode(
-        replace(case.inference, label_map=LabelMap(array=swapped, grid=case.inference.label_map.grid)), case.job, EQUIPMENT, PIPELINE
+        replace(case.inference, output=LabelMap(array=swapped, grid=case.inference.volume.grid)), case.job, EQUIPMENT, PIPELINE
     )
     with pytest.raises(EncodeError, match="have no frame"):
         inspect(objects, case.inference, case.job)
@@ -319,10 +319,10 @@ def test_a_volume_that_was_measured_on_another_mask_is_caught(case):
 
 
 def test_a_grid_that_is_not_the_sources_is_caught(case, objects):
-    affine = case.inference.label_map.grid.affine.copy()
+    affine = case.inference.volume.grid.affine.copy()
     affine[2, 3] += 2.5
-    grid = replace(case.inference.label_map.grid, affine=affine)
-    moved = replace(case.inference, label_map=LabelMap(array=case.inference.label_map.array, grid=grid))
+    grid = replace(case.inference.volume.grid, affine=affine)
+    moved = replace(case.inference, output=LabelMap(array=case.inference.output.array, grid=grid))
     with pytest.raises(EncodeError, match="grid is not where"):
         inspect(objects, moved, case.job)
 

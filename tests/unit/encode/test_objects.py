@@ -47,7 +47,7 @@ def test_another_job_gives_other_identifiers(case, objects):
 
 def test_no_identifier_is_drawn_at_random(case, objects):
     """Every UID in the objects is one of the source's, one that the job or the model derives, or one of DICOM's own."""
-    job, grid = case.job, case.inference.label_map.grid
+    job, grid = case.job, case.inference.volume.grid
     kinds = ("SEG", "SR")
     derived = {job.derive_uid(kind, part) for kind in kinds for part in ("series", "instance", "dimension organization")}
     derived |= {derive_uid("coding scheme", "99RADNODE")}
@@ -144,23 +144,23 @@ def test_a_source_of_another_series_than_the_jobs_is_refused(case):
 
 
 def test_a_label_that_no_finding_stands_for_is_refused(case):
-    array = case.inference.label_map.array.copy()
+    array = case.inference.output.array.copy()
     array[5, 5, 5] = 7
-    inference = replace(case.inference, label_map=LabelMap(array=array, grid=case.inference.label_map.grid))
+    inference = replace(case.inference, output=LabelMap(array=array, grid=case.inference.volume.grid))
     with pytest.raises(EncodeError, match=r"\[7\]"):
         encode(inference, case.job, EQUIPMENT, PIPELINE)
 
 
 def test_an_empty_label_map_is_refused(case):
-    array = np.zeros_like(case.inference.label_map.array)
-    inference = replace(case.inference, label_map=LabelMap(array=array, grid=case.inference.label_map.grid))
+    array = np.zeros_like(case.inference.output.array)
+    inference = replace(case.inference, output=LabelMap(array=array, grid=case.inference.volume.grid))
     with pytest.raises(EncodeError, match="No finding"):
         encode(inference, case.job, EQUIPMENT, PIPELINE)
 
 
 def test_a_finding_without_voxels_has_no_segment_and_no_group(case):
-    array = np.where(case.inference.label_map.array == 2, 2, 0).astype(np.uint8)
-    inference = replace(case.inference, label_map=LabelMap(array=array, grid=case.inference.label_map.grid))
+    array = np.where(case.inference.output.array == 2, 2, 0).astype(np.uint8)
+    inference = replace(case.inference, output=LabelMap(array=array, grid=case.inference.volume.grid))
     objects = encode(inference, case.job, EQUIPMENT, PIPELINE)
     inspect(objects, inference, case.job)
     assert [segment.SegmentLabel for segment in read(objects[0]).SegmentSequence] == ["Left lung"]
@@ -218,7 +218,7 @@ def test_a_time_zone_that_cannot_be_read_changes_nothing(text):
 
 def test_the_segmentation_leaves_out_what_is_empty_and_names_no_person(case, objects):
     dataset = read(objects[0])
-    used = [(case.inference.label_map.array == label).any(axis=(1, 2)).sum() for label in (1, 2)]
+    used = [(case.inference.output.array == label).any(axis=(1, 2)).sum() for label in (1, 2)]
     assert dataset.NumberOfFrames == sum(used)
     assert dataset["ContentCreatorName"].is_empty
     assert "OperatorsName" not in dataset
@@ -270,6 +270,6 @@ def test_an_outline_that_the_report_cannot_hold_is_refused():
     comb[1, :, 0] = 1
     comb[1, 1::6, 0::2] = comb[1, 5::6, 0::2] = 1  # teeth along every bar
     comb[2, :9, :9] = 2
-    inference = replace(case.inference, label_map=LabelMap(array=comb, grid=case.inference.label_map.grid))
+    inference = replace(case.inference, output=LabelMap(array=comb, grid=case.inference.volume.grid))
     with pytest.raises(EncodeError, match="too ragged"):
         encode(inference, case.job, EQUIPMENT, PIPELINE)

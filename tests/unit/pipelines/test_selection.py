@@ -10,7 +10,7 @@ from pipelines.selection import SeriesFacts, facts_of, select, why_not
 from pipelines.spec import SeriesRule, read_pipeline
 from tests.phantoms import CORONAL, oblique, tiny_ct
 
-RULE = read_pipeline(Path(__file__).parents[3] / "pipelines" / "ct_lungs" / "pipeline.toml").series
+RULE = read_pipeline(Path(__file__).parents[3] / "pipelines" / "ct_lungs" / "pipeline.toml").inputs[0]
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 

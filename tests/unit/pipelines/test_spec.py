@@ -21,10 +21,10 @@ def test_the_shipped_pipeline_reads() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ('choose = "thinnest"', 'chose = "thinnest"', "series.chose"),
-        ('choose = "thinnest"', 'choose = "newest"', "series.choose"),
+        ('choose = "thinnest"', 'chose = "thinnest"', "inputs.0.chose"),
+        ('choose = "thinnest"', 'choose = "newest"', "inputs.0.choose"),
         ("value = 2\n", "value = 1\n", "two labels have the same value"),
-        ("value = 2\n", "value = 0\n", "labels.1.value"),
+        ("value = 2\n", "value = 0\n", "0 is the background"),
         ("threshold = -950.0", "", "threshold belongs to percent_below"),
         ("slice_spacing_mm = { min = 0.3", "slice_spacing_mm = { min = 9.3", "min 9.3 is above max 5"),
         ("rgb = [224, 170, 120]", "rgb = [224, 170, 300]", "labels.0.rgb"),
