@@ -48,7 +48,10 @@ def bench_work(
     waiting: Annotated[list[int], typer.Option(help="How many other jobs wait; may be given several times.")] = [0, 10_000, 100_000],  # noqa: B006
     jobs: Annotated[int, typer.Option(help="How many jobs are done in each round.")] = 200,
     database: Annotated[
-        str, typer.Option(help="A PostgreSQL URL, of a database that is empty; SQLite in the folder when none is given.")
+        str,
+        typer.Option(
+            help="A PostgreSQL URL, on whose server each round gets a database of its own; SQLite in the folder when none is given."
+        ),
     ] = "",
     folder: Annotated[Path, typer.Option(help="Scratch space, on the disk that is to be measured.")] = Path("var/bench-work"),
     out: Annotated[Path | None, typer.Option(help="Where the numbers are left as JSON.")] = None,

@@ -25,6 +25,7 @@ from node.bench.receivers import running
 from node.config.read import read_config
 from node.core.errors import PeerUnavailable
 from node.core.job import Priority
+from node.ledger.scratch import scratch_database
 
 _PATIENCE_S = 600.0
 _STUDIES = 20
@@ -58,20 +59,28 @@ def run(plan: Plan, console: Console) -> list[Measured]:
     plan.folder.mkdir(parents=True, exist_ok=True)
     found: list[Measured] = []
     for waiting in plan.waiting:
-        with _place(plan) as folder:
-            found += _cost(plan, folder, waiting, console)
-    with _place(plan) as folder:
-        found += _urgent(plan, folder)
-    with _place(plan) as folder:
-        found += _delays(plan, folder)
+        with _place(plan) as place:
+            found += _cost(place, plan.jobs, waiting, console)
+    with _place(plan) as place:
+        found += _urgent(place)
+    with _place(plan) as place:
+        found += _delays(place)
     console.print(_table(found))
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where one round is made: what another round left would be in its way."""
+
+    folder: Path
+    database: str
+
+
 @contextmanager
-def _place(plan: Plan) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="work-", dir=plan.folder) as folder:
-        yield Path(folder)
+def _place(plan: Plan) -> Iterator[_Place]:
+    with TemporaryDirectory(prefix="work-", dir=plan.folder) as folder, scratch_database(plan.database) as database:
+        yield _Place(folder=Path(folder), database=database)
 
 
 @contextmanager
@@ -101,23 +110,23 @@ def _hands(config: Path, seconds: float) -> tuple[str, ...]:
 
 
 @contextmanager
-def _node(plan: Plan, folder: Path, port: int | None = None) -> Iterator[tuple[Path, Feeder]]:
-    path = write_config(folder, plan.database, port)
+def _node(place: _Place, port: int | None = None) -> Iterator[tuple[Path, Feeder]]:
+    path = write_config(place.folder, place.database, port)
     config = read_config(path)
     migrate(config)
     with feeding(config) as feeder:
         yield path, feeder
 
 
-def _cost(plan: Plan, folder: Path, waiting: int, console: Console) -> Iterator[Measured]:
+def _cost(place: _Place, jobs: int, waiting: int, console: Console) -> Iterator[Measured]:
     """Enter and do jobs while so many others, of a lower priority, wait."""
-    with _node(plan, folder) as (config, feeder):
+    with _node(place) as (config, feeder):
         if waiting:
             began = time.perf_counter()
-            feeder.complete(feeder.open(f"filler {folder.name}"), Priority.BACKGROUND, waiting)
+            feeder.complete(feeder.open("filler"), Priority.BACKGROUND, waiting)
             console.print(f"{waiting} waiting jobs were entered in {time.perf_counter() - began:.0f} s")
         before = feeder.last()
-        uids = [feeder.open(f"{folder.name} {number}") for number in range(plan.jobs)]
+        uids = [feeder.open(f"study {number}") for number in range(jobs)]
         entered = [feeder.complete(uid, Priority.ROUTINE) for uid in uids]
         yield Measured(what="study completed and job entered, one transaction", waiting=waiting, seconds=tuple(one[1] for one in entered))
         mine = {one[0] for one in entered}
@@ -129,16 +138,16 @@ def _cost(plan: Plan, folder: Path, waiting: int, console: Console) -> Iterator[
         yield Measured(what="jobs done by one worker, one at a time", waiting=waiting, per_second=rate)
 
 
-def _urgent(plan: Plan, folder: Path) -> Iterator[Measured]:
+def _urgent(place: _Place) -> Iterator[Measured]:
     """Enter a STAT job behind routine ones, again and again, while a worker does one after the other."""
-    with _node(plan, folder) as (config, feeder):
+    with _node(place) as (config, feeder):
         for number in range(_ROUTINE + 10 * _STATS):
-            feeder.complete(feeder.open(f"{folder.name} {number}"), Priority.ROUTINE)
+            feeder.complete(feeder.open(f"study {number}"), Priority.ROUTINE)
         seconds = []
         with _role(config, *_hands(config, _SLOW_S)):
             _wait(lambda: len(feeder.rows("job.finished")) >= 3, "no job was done")
             for number in range(_STATS):
-                job_id, _ = feeder.complete(feeder.open(f"{folder.name} stat {number}"), Priority.STAT)
+                job_id, _ = feeder.complete(feeder.open(f"stat {number}"), Priority.STAT)
                 _wait(lambda job=job_id: _at(feeder, "job.claimed", job), "the STAT job was not claimed")  # type: ignore[misc]
                 seconds.append(_at(feeder, "job.claimed", job_id) - _at(feeder, "job.queued", job_id))
         what = f"STAT entered to claimed, behind {_ROUTINE} routine jobs of {_SLOW_S * 1000:.0f} ms"
@@ -149,13 +158,13 @@ def _at(feeder: Feeder, event: str, work_id: str) -> float:
     return next((row.at.timestamp() for row in feeder.rows(event) if row.work_id == work_id), 0.0)
 
 
-def _delays(plan: Plan, folder: Path) -> Iterator[Measured]:
+def _delays(place: _Place) -> Iterator[Measured]:
     """Bring studies through one by one: from complete to the device, and from the device to the last C-STORE-RSP."""
-    with running("storescp", folder / "pacs") as pacs, _node(plan, folder, pacs.target.port) as (config, feeder):
+    with running("storescp", place.folder / "pacs") as pacs, _node(place, pacs.target.port) as (config, feeder):
         before = feeder.last()
         with _role(config, *_hands(config, 0.0)), _role(config, "node", "deliver", "--config", str(config)):
             for number in range(_STUDIES):
-                feeder.complete(feeder.open(f"{folder.name} {number}"), Priority.ROUTINE)
+                feeder.complete(feeder.open(f"study {number}"), Priority.ROUTINE)
                 _wait(lambda done=number + 1: len(feeder.rows("parcel.finished", before)) >= done, "a parcel remains")  # type: ignore[misc]
         completed = {row.study_instance_uid: row.at.timestamp() for row in feeder.rows("study.completed", before)}
         device = {row.study_instance_uid: row.detail for row in feeder.rows("job.finished", before)}
