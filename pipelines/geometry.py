@@ -27,12 +27,15 @@ class Grid:
     sop_instance_uids : tuple of str
         The source instance of each slice, in slice order: along the slice direction, which is the cross product of the row and
         column directions of Image Orientation (Patient).
+    frame_numbers : tuple of int
+        The frame of each slice in its multi-frame instance, from 1 (PS3.3 C.7.6.6); empty when the instances are classic ones.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
     frame_of_reference_uid: str
     sop_instance_uids: tuple[str, ...]
+    frame_numbers: tuple[int, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

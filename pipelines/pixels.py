@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID
 
 from pipelines.damage import damage_refused
 from pipelines.errors import UnsupportedPixelData
+from pipelines.frames import Slice
 
 #: What pydicom and its decoders raise for pixel data that they cannot decode.
 DECODER_ERRORS = (AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+def read_planes(path: Path, planes: Sequence[tuple[Slice, NDArray[np.float32]]]) -> None:
+    """Decode the slices of one instance, each into an array that the caller owns.
+
+    Raises
+    ------
+    UnsupportedPixelData
+        See `read_slice` and `read_frames`.
+    """
+    if planes and not planes[0][0].frame:
+        for _, out in planes:
+            read_slice(path, out)
+    else:
+        read_frames(path, planes)
 
 
 @damage_refused()
@@ -35,10 +53,45 @@ def read_slice(path: Path, out: NDArray[np.float32]) -> None:
         ``rescale_type``, ``truncated`` or ``undecodable``.
     """
     dataset = dcmread(path)
+    if "PixelData" not in dataset:
+        raise UnsupportedPixelData("An instance has no Pixel Data.", reason="no_pixels")
+    if int(dataset.get("NumberOfFrames") or 1) != 1:
+        raise UnsupportedPixelData("A multi-frame instance does not say where its frames lie.", reason="multiframe")
     _check_module(dataset, out.shape)
-    slope, intercept = rescale_of(dataset)
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")
-    stored = _decode(dataset) if _is_encapsulated(syntax) else _unpack(dataset, syntax)
+    _rescale(_decode(dataset) if _is_encapsulated(syntax) else _unpack(dataset, syntax), dataset, out)
+
+
+@damage_refused()
+def read_frames(path: Path, frames: Sequence[tuple[Slice, NDArray[np.float32]]]) -> None:
+    """Decode frames of one multi-frame instance, one after the other, each with the rescale of its own (PS3.3 C.7.6.16.2.9).
+
+    Parameters
+    ----------
+    frames : sequence of (Slice, ndarray of shape (row, column), float32)
+        In any order; frames that nobody asks for are not decoded.
+
+    Raises
+    ------
+    UnsupportedPixelData
+        As `read_slice`.
+    """
+    wanted = sorted(frames, key=lambda each: each[0].frame)
+    for each, out in wanted:
+        _check_module(each.header, out.shape)
+    some = len(wanted) < int(wanted[0][0].header.get("NumberOfFrames") or 0)
+    syntax = UID(str(wanted[0][0].header.file_meta.get("TransferSyntaxUID", "")))
+    source = dcmread(path) if syntax.is_transfer_syntax and syntax.is_deflated else path
+    decoded = iter_pixels(source, indices=[each.frame - 1 for each, _ in wanted] if some else None, raw=True)
+    try:
+        for (each, out), stored in zip(wanted, decoded, strict=True):
+            _rescale(stored, each.header, out)
+    except DECODER_ERRORS as error:
+        raise _undecodable(syntax, error) from error
+
+
+def _rescale(stored: NDArray[np.integer], header: Dataset, out: NDArray[np.float32]) -> None:
+    slope, intercept = rescale_of(header)
     np.multiply(stored, np.float32(slope), out=out, casting="unsafe")
     out += np.float32(intercept)
 
@@ -75,13 +128,9 @@ def _is_encapsulated(syntax: UID) -> bool:
 
 
 def _check_module(dataset: Dataset, shape: tuple[int, ...]) -> None:
-    """Refuse what is not one grey frame of 8, 16 or 32 bit integers of the expected matrix."""
-    if "PixelData" not in dataset:
-        raise UnsupportedPixelData("An instance has no Pixel Data.", reason="no_pixels")
+    """Refuse what is not grey, of 8, 16 or 32 bit integers and of the expected matrix."""
     if dataset.get("SamplesPerPixel") != 1 or dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedPixelData("Pixel Data is not one grey sample per pixel.", reason="colour")
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise UnsupportedPixelData("Multi-frame instances are not supported; send the single-frame series.", reason="multiframe")
     allocated, stored, high = (dataset.get(key) for key in ("BitsAllocated", "BitsStored", "HighBit"))
     if allocated not in (8, 16, 32) or stored is None or not 1 <= stored <= allocated or high != stored - 1:
         raise UnsupportedPixelData(f"Bits {stored} of {allocated} with high bit {high} are not supported (PS3.5 8.1.1).", reason="bits")
@@ -96,8 +145,11 @@ def _decode(dataset: Dataset) -> NDArray[np.integer]:
     try:
         return np.asarray(dataset.pixel_array)
     except DECODER_ERRORS as error:
-        name = UID(str(dataset.file_meta.TransferSyntaxUID)).name
-        raise UnsupportedPixelData(f"Pixel Data in {name} cannot be decoded ({type(error).__name__}).", reason="undecodable") from error
+        raise _undecodable(UID(str(dataset.file_meta.TransferSyntaxUID)), error) from error
+
+
+def _undecodable(syntax: UID, error: Exception) -> UnsupportedPixelData:
+    return UnsupportedPixelData(f"Pixel Data in {syntax.name} cannot be decoded ({type(error).__name__}).", reason="undecodable")
 
 
 def _unpack(dataset: Dataset, syntax: UID) -> NDArray[np.integer]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipelines.damage import damage_refused
 from pipelines.errors import GeometryError, IdentityConflict
+from pipelines.frames import Slice, slices_of
 from pipelines.geometry import Grid
 from pipelines.header import read_header
-from pipelines.pixels import read_slice, rescale_of
+from pipelines.pixels import read_planes, rescale_of
 from pipelines.result import SeriesFiles, Volume
 from pipelines.stacking import stack
 
@@ -57,23 +60,28 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
     GeometryError
         See `pipelines.stacking.stack`.
     UnsupportedPixelData
-        See `pipelines.pixels.read_slice`.
+        See `pipelines.frames.slices_of`, `pipelines.pixels.read_slice` and `read_frames`.
     """
-    headers = read_headers(files.paths)
-    if not headers:
+    instances = read_headers(files.paths)
+    if not instances:
         raise GeometryError("The series has no instances.", reason="too_few")
-    check_identity(headers, files.series_instance_uid)
-    order, grid = stack(headers)
+    check_identity(instances, files.series_instance_uid)
+    found = slices_of(instances)
+    order, grid = stack([each.header for each in found], [each.frame for each in found])
     accept(grid)
-    for header in headers:
-        rescale_of(header)
+    slices = [found[index] for index in order]
+    for each in slices:
+        rescale_of(each.header)
     array = np.empty(grid.shape, dtype=np.float32)
-    for place, index in enumerate(order):
-        read_slice(files.paths[index], array[place])
+    planes: dict[int, list[tuple[Slice, NDArray[np.float32]]]] = defaultdict(list)
+    for place, each in enumerate(slices):
+        planes[each.instance].append((each, array[place]))
+    for instance, wanted in planes.items():
+        read_planes(files.paths[instance], wanted)
     return Volume(
         array=array,
         grid=grid,
-        headers=tuple(headers[index] for index in order),
+        headers=tuple(each.header for each in slices),
         series_instance_uid=files.series_instance_uid,
     )
 

@@ -32,13 +32,15 @@ DRIFT_TOLERANCE = 0.2
 TILT_TOLERANCE = 0.01
 
 
-def stack(headers: Sequence[Dataset]) -> tuple[tuple[int, ...], Grid]:
+def stack(headers: Sequence[Dataset], frames: Sequence[int] = ()) -> tuple[tuple[int, ...], Grid]:
     """Order the slices of one series along their normal and place them in the patient.
 
     Parameters
     ----------
     headers : sequence of Dataset
-        The instances of one series, in any order.
+        The slices of one series, in any order; see `pipelines.frames` for those of a multi-frame instance.
+    frames : sequence of int, optional
+        The frame that each of them is in its instance, 0 for a classic image.
 
     Returns
     -------
@@ -79,6 +81,7 @@ def stack(headers: Sequence[Dataset]) -> tuple[tuple[int, ...], Grid]:
         affine=affine,
         frame_of_reference_uid=str(headers[0].FrameOfReferenceUID),
         sop_instance_uids=tuple(str(headers[index].SOPInstanceUID) for index in order),
+        frame_numbers=tuple(frames[index] for index in order) if any(frames) else (),
     )
     return tuple(int(index) for index in order), grid
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
 from pipelines.phantom import make_chest_ct, write_datasets
 from pipelines.result import SeriesFiles
@@ -81,3 +82,57 @@ def uneven(datasets: Sequence[Dataset], index: int = 3, shift_mm: float = 1.0) -
     x, y, z = (float(value) for value in datasets[index].ImagePositionPatient)
     datasets[index].ImagePositionPatient = [x, y, z + shift_mm]
     return list(datasets)
+
+
+def multiframe(
+    datasets: Sequence[Dataset], order: Sequence[int] | None = None, *, shared: Sequence[str] = ("orientation", "measures")
+) -> Dataset:
+    """The same slices as one Enhanced CT instance; ``order`` says which slice each frame is, ``shared`` what is said once for all."""
+    order = range(len(datasets)) if order is None else order
+    first = datasets[0]
+    image = deepcopy(first)
+    for keyword in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ):
+        del image[keyword]
+    image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{first.SeriesInstanceUID}.1"
+    image.NumberOfFrames = len(order)
+    groups = [_groups(datasets[index]) for index in order]
+    common = Dataset()
+    for name in shared:
+        common[_MACROS[name]] = groups[0][_MACROS[name]]
+        for one in groups:
+            del one[_MACROS[name]]
+    image.SharedFunctionalGroupsSequence = [common]
+    image.PerFrameFunctionalGroupsSequence = groups
+    image.PixelData = b"".join(datasets[index].PixelData for index in order)
+    return image
+
+
+_MACROS = {"orientation": "PlaneOrientationSequence", "measures": "PixelMeasuresSequence", "values": "PixelValueTransformationSequence"}
+_GROUPED = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+}
+
+
+def _groups(dataset: Dataset) -> Dataset:
+    """The functional groups of one frame (PS3.3 C.7.6.16.2)."""
+    groups = Dataset()
+    for macro, keywords in _GROUPED.items():
+        item = Dataset()
+        for keyword in keywords:
+            item[keyword] = deepcopy(dataset[keyword])
+        setattr(groups, macro, [item])
+    frame_type = Dataset()
+    frame_type.FrameType = list(dataset.ImageType)
+    groups.CTImageFrameTypeSequence = [frame_type]
+    return groups

@@ -147,3 +147,24 @@ def test_a_real_study_of_scouts_and_priors_says_why_nothing_fits(entry: Entry, t
     selection = select(entry.pipeline.inputs[0], map(facts_of, series.values()))
     assert selection.chosen == ()
     assert set(selection.reasons) == set(series)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "spacing_mm"),
+    [
+        ("mr_brain_enhanced_nema_tumour/BRTUM003.dcm", (24, 256, 256), 6.0),
+        ("mr_vendors_small/siemens_xa10_enhanced/6_1.dcm", (6, 64, 64), 2.4),
+        ("mr_vendors_small/siemens_xa30_enhanced/adc_enhanced.dcm", (39, 72, 72), 3.0),
+    ],
+)
+def test_enhanced_images_of_real_scanners_are_volumes(path: str, shape: tuple[int, int, int], spacing_mm: float, test_data: Path) -> None:
+    dataset = dcmread(test_data / path)
+    volume = read_volume(SeriesFiles(series_instance_uid=dataset.SeriesInstanceUID, paths=(test_data / path,)))
+    assert volume.grid.shape == shape
+    assert volume.grid.spacing_mm[0] == pytest.approx(spacing_mm, rel=0.001)
+    # by its own groups, each frame lies where its voxels were put
+    for place, number in enumerate(volume.grid.frame_numbers):
+        groups = dataset.PerFrameFunctionalGroupsSequence[number - 1]
+        position = np.asarray(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        np.testing.assert_allclose((volume.grid.affine @ [place, 0, 0, 1])[:3], position, atol=0.01)
+        np.testing.assert_array_equal(volume.array[place], dataset.pixel_array[number - 1])
