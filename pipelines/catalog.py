@@ -105,13 +105,16 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     BundleContract
         reason ``metadata``, ``labels``, ``measurement``, ``pattern``, ``manifest``, ``symlink`` or those of `read_pipeline`.
     BundleMissing
-        The folder or one of its two configurations is not there.
+        reason ``absent`` (there is no such folder; the sentence says where to get it), ``metadata`` or ``inference``.
     DigestMismatch
         reason ``unpinned`` or ``changed``.
     """
     pipeline = read_pipeline(path)
     _check_declaration(pipeline)
     bundle = models_folder / pipeline.bundle
+    if not bundle.is_dir():
+        how = f" {pipeline.origin.get}" if pipeline.origin and pipeline.origin.get else ""
+        raise BundleMissing(f"There is no bundle {pipeline.bundle} in {models_folder}.{how}", reason="absent")
     metadata = _read_metadata(bundle)
     channels = metadata.network_data_format.outputs.pred.channel_def
     declared = {label.value for label in pipeline.labels}

@@ -13,8 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import BundleContract
+from pipelines.openings import openings_in
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
+#: Bundles keep the names under which they were published.
+BundleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{1,63}$")]
 
 
 class Declaration(BaseModel):
@@ -43,10 +46,10 @@ class Span(Declaration):
 
 
 class Concept(Declaration):
-    """A coded concept; the scheme is SCT (SNOMED CT), DCM or UCUM."""
+    """A coded concept; the scheme is SCT (SNOMED CT), DCM, UCUM, NCIt, or 99RADNODE where no standard has a code."""
 
     value: Annotated[str, Field(min_length=1, max_length=16)]
-    scheme: Literal["SCT", "DCM", "UCUM"]
+    scheme: Literal["SCT", "DCM", "UCUM", "NCIt", "99RADNODE"]
     meaning: Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -125,13 +128,21 @@ class Outputs(Declaration):
     report: Literal["tid1500"] = "tid1500"
 
 
+class Origin(Declaration):
+    """Where the bundle comes from, for those who have to bring it, and on what terms its weights may be used."""
+
+    get: str = ""
+    licence: Annotated[str, Field(min_length=1)]
+
+
 class Pipeline(Declaration):
     """One pipeline.toml."""
 
     name: Name
     title: Annotated[str, Field(min_length=1, max_length=24)]
-    bundle: Name
+    bundle: BundleName
     intended_use: Annotated[str, Field(min_length=1)]
+    origin: Origin | None = None
     mode: Literal["stages", "engine"] = "stages"
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     limits: Limits
@@ -167,10 +178,13 @@ def read_pipeline(path: Path) -> Pipeline:
     Raises
     ------
     BundleContract
-        With every fault in the file, each with its key.
+        With every fault in the file, each with its key; reason ``open`` while something in it is still to be filled in.
     """
     try:
-        pipeline = Pipeline.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if openings := list(openings_in(table)):
+            raise BundleContract(f"{path} is not finished; open are: {'; '.join(map(str, openings))}.", reason="open")
+        pipeline = Pipeline.model_validate(table)
     except OSError as error:
         raise BundleContract(f"{path} cannot be read: {error.strerror}.", reason="unreadable") from error
     except tomllib.TOMLDecodeError as error:

@@ -44,7 +44,13 @@ def test_the_shipped_pipeline_is_available() -> None:
 
 def test_a_missing_bundle_makes_its_pipeline_unavailable(folders: tuple[Path, Path]) -> None:
     shutil.rmtree(folders[1] / "ct_lungs")
-    assert isinstance(fault_of(folders), BundleMissing)
+    assert fault_of(folders).full_code == "BUNDLE_MISSING.absent"
+
+
+def test_a_bundle_that_somebody_has_to_bring_says_where_it_is(folders: tuple[Path, Path]) -> None:
+    shutil.rmtree(folders[1] / "ct_lungs")
+    edit(folders[0] / "ct_lungs" / "pipeline.toml", "[outputs]", '[origin]\nget = "Fetch it there."\nlicence = "free"\n\n[outputs]')
+    assert fault_of(folders).sentence.endswith(" Fetch it there.")
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "inference.json"])

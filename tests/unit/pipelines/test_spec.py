@@ -32,6 +32,8 @@ def test_the_shipped_pipeline_reads() -> None:
         ('title = "Lung volumes"', 'title = "Lung volumes and very much more"', "title"),
         ("seconds = 600", "seconds = 0", "limits.seconds"),
         ('name = "ct_lungs"', 'name = "../lungs"', "name"),
+        ('bundle = "ct_lungs"', 'bundle = "../lungs"', "bundle"),
+        ('bundle = "ct_lungs"', 'bundle = "ct_lungs"\norigin = { get = "somewhere" }', "origin.licence"),
     ],
 )
 def test_a_fault_is_named_by_its_key(old: str, new: str, part: str, tmp_path: Path) -> None:
@@ -77,3 +79,27 @@ def test_a_span_includes_both_ends() -> None:
     assert 5.0 in span
     assert 5.001 not in span
     assert "5" not in span
+
+
+def test_a_bundle_keeps_the_name_under_which_it_was_published(tmp_path: Path) -> None:
+    table = tomllib.loads(SHIPPED.read_text()) | {"bundle": "renalStructures_UNEST_segmentation"}
+    assert Pipeline.model_validate(table).bundle == "renalStructures_UNEST_segmentation"
+
+
+def test_what_is_left_open_is_refused_and_listed(tmp_path: Path) -> None:
+    text = SHIPPED.read_text()
+    for old, new in (
+        ('title = "Lung volumes"', 'title = "OPEN: up to 24 characters"'),
+        ("coverage_mm = { min = 120.0, max = 2000.0 }", 'coverage_mm = "OPEN: a span"'),
+        ("rgb = [120, 190, 224]", 'rgb = "OPEN: a colour"'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "ct_lungs" / "pipeline.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(BundleContract) as fault:
+        read_pipeline(path)
+    assert fault.value.reason == "open"
+    for part in ("title (up to 24 characters)", "limits.coverage_mm (a span)", "labels.1.rgb (a colour)"):
+        assert part in fault.value.sentence
