@@ -19,6 +19,7 @@ from node.care import purge, quarantine
 from node.config import Config, read_config
 from node.control import cancel, drain, pause, prioritise, resume, who_orders
 from node.core.errors import CodedError
+from node.evaluate import evaluate
 from node.logs import configure_logs
 from node.measure import bench_app
 
@@ -246,6 +247,7 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 app.add_typer(bench_app, name="bench")
+app.command()(evaluate)
 
 
 @app.command()

@@ -5,6 +5,7 @@ the node does next) and carries a sentence that says what to do. The upper half 
 
     CodedError
       InputError        refuse   NoUsableSeries GeometryError IdentityConflict UnsupportedPixelData ImplausibleResult
+                                 EvaluationError
       ModelError        fail     BundleMissing DigestMismatch BundleContract WrongOutput
       DeviceError       retry    OutOfMemory DeviceLost TimedOut
 """
@@ -93,6 +94,12 @@ class ImplausibleResult(InputError):
     """The model ran, but its result is outside what can be true; nothing is reported."""
 
     code = "IMPLAUSIBLE_RESULT"
+
+
+class EvaluationError(InputError):
+    """References and outputs cannot be compared."""
+
+    code = "EVALUATION"
 
 
 class ModelError(CodedError):

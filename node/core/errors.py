@@ -9,7 +9,7 @@ raise it; it is re-exported here. The upper half is what can be wrong around the
       QueryRefused     refuse     answers a C-FIND, C-MOVE or C-GET status: NotAllowedToAsk IdentifierMismatch IdentifierUnreadable
                                   TooManyMatches TooManyInstances UnknownDestination
       InputError       refuse     (pipelines) NoUsableSeries GeometryError IdentityConflict UnsupportedPixelData ImplausibleResult
-                                  Discontinued Purged
+                                  EvaluationError Discontinued Purged
       ModelError       fail       (pipelines) BundleMissing DigestMismatch BundleContract WrongOutput
       DeviceError      retry      (pipelines) OutOfMemory DeviceLost TimedOut
       EncodeError      fail       our object would be wrong: nothing is sent
@@ -31,6 +31,7 @@ from pipelines.errors import (
     DeviceError,
     DeviceLost,
     DigestMismatch,
+    EvaluationError,
     GeometryError,
     IdentityConflict,
     ImplausibleResult,
@@ -58,6 +59,7 @@ __all__ = [
     "Discontinued",
     "DoesNotMatch",
     "EncodeError",
+    "EvaluationError",
     "GeometryError",
     "IdentifierMismatch",
     "IdentifierUnreadable",
