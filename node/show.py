@@ -13,6 +13,7 @@ from rich.text import Text
 from node import spoken
 from node.app.condition import condition_of
 from node.app.remotes import caller_of, destinations_of, tls_of
+from node.app.residence import faults_of_place
 from node.app.role import read_catalog
 from node.config import Config
 from node.core.errors import CodedError
@@ -207,7 +208,7 @@ def print_status(config: Config, console: Console) -> None:
 def print_check(config: Config, console: Console, *, peers: bool) -> bool:
     """Print the configuration in force and what is wrong with it; True when nothing is."""
     console.print_json(config.model_dump_json())
-    faults: list[str] = []
+    faults = [str(fault) for fault in faults_of_place(config)]
     catalog = read_catalog(config)
     for name in config.every_pipeline:
         if name in catalog.unavailable:

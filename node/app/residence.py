@@ -22,17 +22,24 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def check_place(config: Config, mounts: str = "") -> None:
-    """Refuse a network file system for the ledger's file and for the journal.
-
-    Parameters
-    ----------
-    mounts : str, optional
-        What the kernel says is mounted, if that was read already.
+    """Refuse a network file system for the ledger's file and for the journal; see `faults_of_place`.
 
     Raises
     ------
     WrongPlace
         If one of them lies there.
+    """
+    for fault in faults_of_place(config, mounts):
+        raise fault
+
+
+def faults_of_place(config: Config, mounts: str = "") -> Iterator[WrongPlace]:
+    """Find whatever lies on a network file system and must not.
+
+    Parameters
+    ----------
+    mounts : str, optional
+        What the kernel says is mounted, if that was read already.
     """
     mounts = mounts or _MOUNTS.read_text(encoding="utf-8", errors="replace")
     file = file_of(config.database_url)
@@ -40,9 +47,9 @@ def check_place(config: Config, mounts: str = "") -> None:
         sentence = (
             f"SQLite would lie on a network file system ({kind}), where it loses data: put {file} on a local disk, or use PostgreSQL."
         )
-        raise WrongPlace(sentence, reason="network_file_system")
+        yield WrongPlace(sentence, reason="network_file_system")
     if kind := network_file_system(config.node.data, mounts):
-        raise WrongPlace(
+        yield WrongPlace(
             f"Instances would be received on a network file system ({kind}), which may not keep what it said it had. Put node.data "
             f"({config.node.data}) on a local disk, and what several hosts need into [store].",
             reason="network_file_system",
