@@ -162,9 +162,14 @@ _CREATED = """
 
 | object | SOP class | character |
 | --- | --- | --- |
-| SEG | 1.2.840.10008.5.1.4.1.1.66.4 | BINARY, on the source's grid and Frame of Reference, no empty frames, Explicit VR Little Endian |
-| SR | 1.2.840.10008.5.1.4.1.1.88.34 | Comprehensive 3D SR, TID 1500; for each finding TID 1411 and TID 1410, tracked as its segment |
+| SEG | 1.2.840.10008.5.1.4.1.1.66.4 | BINARY, on the source's grid and Frame of Reference, segments may overlap, no empty frames |
+| SR | 1.2.840.10008.5.1.4.1.1.88.34 | Comprehensive 3D SR, TID 1500; for each segment TID 1411 and TID 1410, tracked as the segment |
 
+- A model that ran and found nothing makes an SR and no SEG: for each label that was looked for a group (TID 1501) with (111017, DCM,
+  "CAD Processing and Findings Summary") = (111241, DCM, "All algorithms succeeded; without findings"), and, if it is no anatomical
+  structure, with its type = (272519000, SCT, "Absent").
+- Algorithm Parameters (111002, DCM) hold the sha256 of the model's files and the intended use of the pipeline.
+- All are in Explicit VR Little Endian.
 - Patient and study attributes are copied from the source and compared again before anything is sent. Series and instance UIDs are derived
   (2.25, UUID version 5) from the job, so that a retry sends the same objects.
 - Marked AI and UNVERIFIED: Series Description, Verification Flag UNVERIFIED, Preliminary Flag PRELIMINARY, Segment Algorithm Type

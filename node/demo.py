@@ -207,7 +207,9 @@ class Demo:
 
     def _draw(self, received: Sequence[Path], files: Sequence[scu.Outgoing]) -> None:
         segmentations = [path for path in received if dcmread(path, stop_before_pixels=True).SOPClassUID == _SEGMENTATION]
-        if not segmentations:
+        if received and not segmentations:
+            self._say("Nothing was segmented, so there is no picture; the report says what was found.", "yellow")
+        elif not segmentations:
             self._say("No result was made, so there is no picture; the history says why.", "yellow")
         for number, path in enumerate(segmentations, 1):
             picture = self._out / ("overlay.png" if number == 1 else f"overlay-{number}.png")

@@ -47,8 +47,9 @@ def run_job(request: Request) -> Product:
     job = request.job
     runner = _warm_runner(request.pipelines / job.pipeline / "pipeline.toml", request.models, request.device, job.model_digest)
     inference = runner.run(*request.inputs)
-    objects = encode(inference, job, request.equipment, runner.entry.pipeline)
-    inspect(objects, inference, job)
+    pipeline = runner.entry.pipeline
+    objects = encode(inference, job, request.equipment, pipeline)
+    inspect(objects, inference, job, pipeline)
     return Product(objects=objects, summary=_summarise(inference))
 
 
@@ -94,6 +95,7 @@ def _summarise(inference: Inference) -> dict[str, Any]:
         "model_digest": inference.model.digest,
         "device": inference.device,
         "rung": inference.rung,
+        "output": type(inference.output).__name__,
         "seconds": {stage: round(seconds, 3) for stage, seconds in inference.seconds.items()},
         "findings": {
             finding.name: {

@@ -174,7 +174,7 @@ def findings_text(summary: Mapping[str, Any]) -> str:
     parts = (
         f"{name} {', '.join(f'{measure} {value:g}' for measure, value in numbers.items())}" for name, numbers in summary["findings"].items()
     )
-    return "; ".join(parts)
+    return "; ".join(parts) or "nothing was found"
 
 
 def print_status(config: Config, console: Console) -> None:

@@ -211,10 +211,11 @@ def pin(name: str, models_folder: Path) -> str:
 
 def _check_declaration(pipeline: Pipeline) -> None:
     """What pipeline.toml cannot check key by key."""
-    kinds = {rule.kind for rule in pipeline.measurements}
-    if kinds & {"mean", "percent_below"} and any(set(given.modality) != {"CT"} for given in pipeline.inputs):
+    kinds, modality = {rule.kind for rule in pipeline.measurements}, pipeline.inputs[0].modality
+    if ("percent_below" in kinds and modality != ("CT",)) or ("mean" in kinds and modality not in {("CT",), ("MR",)}):
         raise BundleContract(
-            "mean and percent_below are measured in Hounsfield units: the modality must be CT alone.", reason="measurement"
+            "percent_below is measured in Hounsfield units, on CT alone; mean on CT alone or on MR alone. The first input counts.",
+            reason="measurement",
         )
     for given in pipeline.inputs:
         try:

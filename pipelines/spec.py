@@ -26,6 +26,15 @@ class Declaration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+#: What can be measured on each kind of output.
+MEASURABLE: dict[str, frozenset[str]] = {
+    "labelmap": frozenset({"volume_ml", "mean", "percent_below"}),
+    "channels": frozenset({"volume_ml", "mean", "percent_below"}),
+    "boxes": frozenset({"diameter_mm", "size_mm"}),
+    "scores": frozenset(),
+}
+
+
 class Span(Declaration):
     """A closed interval."""
 
@@ -100,9 +109,9 @@ class Label(Declaration):
 
 
 class MeasurementRule(Declaration):
-    """One number to measure on each label."""
+    """One number to measure on each label; the sides of a box are three."""
 
-    kind: Literal["volume_ml", "mean", "percent_below"]
+    kind: Literal["volume_ml", "mean", "percent_below", "diameter_mm", "size_mm"]
     threshold: float | None = None
 
     @model_validator(mode="after")
@@ -121,9 +130,13 @@ class Plausible(Declaration):
 
 
 class Outputs(Declaration):
-    """What the bundle gives, and which objects are made of it."""
+    """What the bundle gives, and which objects are made of it.
+
+    Boxes that score less than ``min_score`` are not reported.
+    """
 
     kind: Literal["labelmap", "channels", "boxes", "scores"] = "labelmap"
+    min_score: Annotated[float, Field(ge=0, le=1)] = 0.0
     segmentation: Literal["binary"] = "binary"
     report: Literal["tid1500"] = "tid1500"
 
@@ -147,7 +160,7 @@ class Pipeline(Declaration):
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     limits: Limits
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
-    measurements: tuple[MeasurementRule, ...]
+    measurements: tuple[MeasurementRule, ...] = ()
     plausible: Plausible = Plausible()
     outputs: Outputs = Outputs()
     overrides: dict[str, Any] = {}
@@ -169,6 +182,18 @@ class Pipeline(Declaration):
                 raise ValueError(f"two {what} have the same {'value' if what == 'labels' else 'name'}")
         if self.outputs.kind == "labelmap" and any(label.value == 0 for label in self.labels):
             raise ValueError("0 is the background of a label map and no label")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_output(self) -> Pipeline:
+        kind = self.outputs.kind
+        strange = {rule.kind for rule in self.measurements} - MEASURABLE[kind]
+        if strange:
+            raise ValueError(f"{', '.join(sorted(strange))} cannot be measured on {kind}")
+        if self.outputs.min_score > 0 and kind != "boxes":
+            raise ValueError("min_score belongs to boxes, and only there")
+        if self.plausible != Plausible() and kind in {"boxes", "scores"}:
+            raise ValueError(f"[plausible] is about volumes, of which {kind} have none")
         return self
 
 

@@ -16,11 +16,12 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from node.core.errors import EncodeError
 from node.core.job import Job
-from node.core.result import EncodedObject
+from node.core.result import EncodedObject, ObjectKind
 from node.encode.gate_identity import check_identity, check_marking, check_uids
-from node.encode.gate_report import check_document, check_evidence, check_groups
+from node.encode.gate_report import Question, check_document, check_evidence, check_groups
 from node.encode.gate_segmentation import check_grid, check_segments, check_voxels
-from pipelines.result import Inference
+from pipelines.result import Channels, Inference, LabelMap
+from pipelines.spec import Pipeline
 
 #: What reading a data set that is not as it should be may raise, in pydicom and in the checks.
 FAULTS = (
@@ -40,7 +41,7 @@ FAULTS = (
 Check = Callable[[Dataset], Iterator[str]]
 
 
-def inspect(objects: Sequence[EncodedObject], inference: Inference, job: Job) -> None:
+def inspect(objects: Sequence[EncodedObject], inference: Inference, job: Job, pipeline: Pipeline) -> None:
     """Prove that the objects of one job are what they should be, from their bytes alone.
 
     Raises
@@ -48,12 +49,12 @@ def inspect(objects: Sequence[EncodedObject], inference: Inference, job: Job) ->
     EncodeError
         With every failure that was found.
     """
-    failures = list(find_failures(objects, inference, job))
+    failures = list(find_failures(objects, inference, job, pipeline))
     if failures:
         raise EncodeError(f"The objects would be wrong, so none is sent: {'; '.join(failures)}.", reason="gate")
 
 
-def find_failures(objects: Sequence[EncodedObject], inference: Inference, job: Job) -> Iterator[str]:
+def find_failures(objects: Sequence[EncodedObject], inference: Inference, job: Job, pipeline: Pipeline) -> Iterator[str]:
     """Find everything that is wrong with the objects of one job, each as a sentence that begins with the kind of object."""
     datasets: dict[str, Dataset] = {}
     for encoded in objects:
@@ -61,16 +62,24 @@ def find_failures(objects: Sequence[EncodedObject], inference: Inference, job: J
             datasets[encoded.kind] = dcmread(BytesIO(encoded.content))
         except FAULTS as error:
             yield f"{encoded.kind}: cannot be read again ({type(error).__name__})"
-    if [encoded.kind for encoded in objects] != ["SEG", "SR"] or len(datasets) != 2:
-        yield "not one SEG and one SR in this order"
+    expected = list_kinds(inference)
+    if [encoded.kind for encoded in objects] != expected or len(datasets) != len(expected):
+        yield f"not one {' and one '.join(expected)} in this order"
         return
     for encoded in objects:
         yield from _run(encoded.kind, _common_checks(encoded, inference, job), datasets[encoded.kind])
-    segmentation, report = datasets["SEG"], datasets["SR"]
-    yield from _run("SEG", [lambda seg: check_grid(seg, inference), lambda seg: check_segments(seg, inference, job)], segmentation)
-    yield from _run("SEG", [lambda seg: check_voxels(seg, inference)], segmentation)
+    segmentation, report = datasets.get("SEG"), datasets["SR"]
+    if segmentation is not None:
+        yield from _run("SEG", [lambda seg: check_grid(seg, inference), lambda seg: check_segments(seg, inference, job)], segmentation)
+        yield from _run("SEG", [lambda seg: check_voxels(seg, inference)], segmentation)
     yield from _run("SR", [lambda sr: check_document(sr, inference), lambda sr: check_evidence(sr, segmentation, inference)], report)
-    yield from _run("SR", [lambda sr: check_groups(sr, segmentation, inference, job)], report)
+    yield from _run("SR", [lambda sr: check_groups(sr, segmentation, Question(inference, job, pipeline))], report)
+
+
+def list_kinds(inference: Inference) -> list[ObjectKind]:
+    """List the kinds of object that a result is told in: a report, and before it a Segmentation if any voxel has a label."""
+    segmented = isinstance(inference.output, LabelMap | Channels) and inference.output.present()
+    return ["SEG", "SR"] if segmented else ["SR"]
 
 
 def _common_checks(encoded: EncodedObject, inference: Inference, job: Job) -> list[Check]:

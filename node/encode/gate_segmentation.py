@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from node.core.job import Job
 from node.encode.frames import Frame, list_frames, unpack_frame
 from node.encode.making import tracking_uid
-from pipelines.result import Code, Finding, Inference, Masks
+from pipelines.result import Channels, Code, Finding, Inference, Masks
 
 #: Millimetres by which a stored position may differ from the source's: far less than any voxel, more than rounding to DS.
 TOLERANCE_MM = 1e-3
@@ -30,6 +30,8 @@ def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
         yield "Rows or Columns are not the source's"
     if (segmentation.SegmentationType, segmentation.BitsAllocated) != ("BINARY", 1):
         yield "it is not a binary segmentation"
+    if segmentation.get("SegmentsOverlap") != ("YES" if _overlap(inference.masks) else "NO"):
+        yield "Segments Overlap is not what the masks do"
     references = segmentation.ReferencedSeriesSequence
     referenced = {str(item.ReferencedSOPInstanceUID) for series in references for item in series.ReferencedInstanceSequence}
     if [series.SeriesInstanceUID for series in references] != [headers[0].SeriesInstanceUID] or referenced != set(grid.sop_instance_uids):
@@ -82,6 +84,9 @@ def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     grid = inference.output.grid
     slices = {uid: index for index, uid in enumerate(grid.sop_instance_uids)}
     labels = {number: finding.label for number, finding in enumerate(_list_present(inference), start=1)}
+    strange = inference.masks.present() - set(labels.values())
+    if strange:
+        yield f"no finding stands for the labels {sorted(strange)}"
     frames = list(list_frames(segmentation))
     if len(frames) != int(segmentation.NumberOfFrames):
         yield "Number of Frames is not the number of its descriptions"
@@ -120,6 +125,10 @@ def _list_present(inference: Inference) -> list[Finding]:
 
 def _slices_with(masks: Masks, label: int) -> list[int]:
     return [int(index) for index in np.flatnonzero(masks.mask(label).any(axis=(1, 2)))]
+
+
+def _overlap(masks: Masks) -> bool:
+    return isinstance(masks, Channels) and any(bool((plane.sum(axis=0) > 1).any()) for plane in np.moveaxis(masks.array, 1, 0))
 
 
 def _codes(item: Dataset, keyword: str) -> list[tuple[str, str]]:

@@ -13,7 +13,8 @@ from node.core.errors import EncodeError, IdentityConflict
 from node.core.job import Job
 from node.core.result import Equipment
 from node.core.uids import derive_uid
-from pipelines.result import Code, Finding, Inference, Model
+from pipelines.result import Channels, Code, Finding, Inference, LabelMap, Model
+from pipelines.spec import Pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Making:
-    """One act of encoding: what was found, for which job, on which node, under which title."""
+    """One act of encoding: what was found, for which job, on which node, by which pipeline."""
 
     inference: Inference
     job: Job
     equipment: Equipment
-    title: str
+    pipeline: Pipeline
+
+    @property
+    def title(self) -> str:
+        """What series descriptions call the result."""
+        return self.pipeline.title
 
     @property
     def model(self) -> Model:
@@ -64,20 +70,20 @@ class Making:
         return to_source_zone(self.job.queued_at, self.header)
 
     def segments(self) -> tuple[Segment, ...]:
-        """List the findings that have voxels, in the pipeline's order.
+        """List the findings that have voxels, in the pipeline's order; none where nothing was found, or nothing is segmented.
 
         Raises
         ------
         EncodeError
-            When the label map holds a label that no finding stands for, or no voxel of any finding.
+            When the label map holds a label that no finding stands for.
         """
+        if not isinstance(self.inference.output, LabelMap | Channels):
+            return ()
         labels = self.inference.masks.present()
         present = [finding for finding in self.inference.findings if finding.label in labels]
         strange = labels - {finding.label for finding in present}
         if strange:
             raise EncodeError(f"The label map holds labels that no finding stands for: {sorted(strange)}.", reason="unknown_label")
-        if not present:
-            raise EncodeError("No finding has a voxel: there is nothing to segment or to measure.", reason="empty")
         return tuple(
             Segment(number=number, finding=finding, tracking_uid=tracking_uid(self.job, finding))
             for number, finding in enumerate(present, start=1)
@@ -92,6 +98,11 @@ def tracking_uid(job: Job, finding: Finding) -> str:
 def device_uid(model: Model) -> str:
     """Derive the Device UID (0018,1002) of a model: retrain it, and it is another device (IHE AIR section 6.5.3.1)."""
     return derive_uid("model", model.digest)
+
+
+def algorithm_parameters(model: Model, pipeline: Pipeline) -> list[str]:
+    """List what the report says of the algorithm beside its name and version: which files ran, and what they are meant for."""
+    return [f"model_sha256={model.digest}", f"intended_use={pipeline.intended_use}"]
 
 
 def coded(code: Code) -> CodedValue:
@@ -125,7 +136,8 @@ def check_text(making: Making) -> None:
     encodings = convert_encodings(charset) if charset else ["ascii"]
     model, equipment = making.model, making.equipment
     texts = [making.title, model.name, model.version, model.manufacturer, equipment.manufacturer, equipment.model_name]
-    texts += [equipment.institution_name, *(finding.name for finding in making.inference.findings)]
+    texts += [equipment.institution_name, making.pipeline.intended_use, *(label.name for label in making.pipeline.labels)]
+    texts += [finding.name for finding in making.inference.findings]
     for text in texts:
         if not any(_fits(text, encoding) for encoding in encodings):
             raise EncodeError(
@@ -164,5 +176,6 @@ def check_source(inference: Inference, job: Job) -> None:
         raise EncodeError("The model that ran is not the one that the job names.", reason="model")
     if tuple(header.get("SOPInstanceUID") for header in headers) != grid.sop_instance_uids:
         raise EncodeError("The label map's slices are not the source's instances, in their order.", reason="slices")
-    if inference.masks.array.shape[-3:] != grid.shape or len(headers) != grid.shape[0]:
+    shape = inference.output.array.shape[-3:] if isinstance(inference.output, LabelMap | Channels) else grid.shape
+    if shape != grid.shape or len(headers) != grid.shape[0]:
         raise EncodeError("The label map has another shape than its grid.", reason="shape")

@@ -1,4 +1,4 @@
-"""From one inference to the objects that are owed: the Segmentation, then the report that references it."""
+"""From one inference to the objects that are owed: the Segmentation, if anything was segmented, then the report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pipelines.spec import Pipeline
 def encode(inference: Inference, job: Job, equipment: Equipment, pipeline: Pipeline) -> tuple[EncodedObject, ...]:
     """Encode the results of one job: a Segmentation and a Structured Report, in the order in which they must be sent.
 
+    Where no label has a voxel, there is no Segmentation, and the report says that nothing was found.
+
     The same arguments give the same bytes. Nothing is checked but the source: ``gate.inspect`` does that, on the bytes.
 
     Raises
@@ -28,13 +30,14 @@ def encode(inference: Inference, job: Job, equipment: Equipment, pipeline: Pipel
         When the objects cannot be built.
     """
     check_source(inference, job)
-    making = Making(inference=inference, job=job, equipment=equipment, title=pipeline.title)
+    making = Making(inference=inference, job=job, equipment=equipment, pipeline=pipeline)
     check_text(making)
     segments = making.segments()
     try:
-        segmentation = encode_segmentation(making, segments)
+        segmentation = encode_segmentation(making, segments) if segments else None
         report = encode_report(making, segments, segmentation)
-        return _seal("SEG", segmentation, making), _seal("SR", report, making)
+        made = () if segmentation is None else (_seal("SEG", segmentation, making),)
+        return (*made, _seal("SR", report, making))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # the libraries' own refusals; their text is left in the traceback because it may quote the source
         raise EncodeError(f"The objects could not be built ({type(error).__name__}); see the traceback.", reason="build") from error

@@ -43,7 +43,7 @@ def test_a_phantom_that_was_read_from_files_gives_objects_that_pass_the_gate(ori
     paths = sorted(write_datasets(phantom.datasets, tmp_path))
     inference, pipeline, job = infer(paths, phantom.series_instance_uid, phantom.labels)
     objects = encode(inference, job, EQUIPMENT, pipeline)
-    inspect(objects, inference, job)
+    inspect(objects, inference, job, pipeline)
     (tmp_path / "seg").write_bytes(objects[0].content)
     draw_overlay(paths, tmp_path / "seg", tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 50_000
@@ -56,7 +56,7 @@ def test_a_real_chest_gives_objects_that_pass_the_gate(test_data):
     labels = (first.array < -500).astype("uint8")
     labels[:, :, 256:] *= 2
     inference, pipeline, job = infer(paths, first.series_instance_uid, labels)
-    inspect(encode(inference, job, EQUIPMENT, pipeline), inference, job)
+    inspect(encode(inference, job, EQUIPMENT, pipeline), inference, job, pipeline)
 
 
 def series_of(path):

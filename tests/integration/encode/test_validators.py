@@ -7,14 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.encode.objects import encode
+from pipelines.result import Channels
 from tests.peers import find_tool, missing
-from tests.unit.encode.sources import EQUIPMENT, ORIENTATIONS, PIPELINE, make_case
+from tests.unit.encode.sources import EQUIPMENT, ORIENTATIONS, PIPELINE, TUMOURS, make_case, make_tumours, with_output
 
 #: What dciodvfy cannot know: the Device UID that IHE AIR puts there, and a private coding scheme.
 KNOWN = (
@@ -42,10 +44,10 @@ def run(*command):
     return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
 
-def write_all(case, folder):
-    """Write the source and the objects of a case as files; return the paths of the Segmentation, the report and the source."""
+def write_all(case, folder, pipeline=PIPELINE):
+    """Write the source and the objects of a case as files; return the paths of the objects by kind, and those of the source."""
     paths = {}
-    for encoded in encode(case.inference, case.job, EQUIPMENT, PIPELINE):
+    for encoded in encode(case.inference, case.job, EQUIPMENT, pipeline):
         paths[encoded.kind] = folder / f"{encoded.kind}.dcm"
         paths[encoded.kind].write_bytes(encoded.content)
     sources = []
@@ -55,27 +57,79 @@ def write_all(case, folder):
         header.file_meta = FileMetaDataset()
         header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         header.save_as(sources[-1], enforce_file_format=True)
-    return paths["SEG"], paths["SR"], sources
+    return paths, sources
+
+
+def make_channels():
+    case = make_case()
+    return with_output(case, TUMOURS, make_tumours(case)), TUMOURS
+
+
+def make_nothing():
+    case = make_case()
+    grid = case.inference.volume.grid
+    return with_output(case, TUMOURS, Channels(array=np.zeros((2, *grid.shape), bool), labels=(0, 1), grid=grid)), TUMOURS
+
+
+#: What a bundle may give beside a label map.
+OTHERS = {"channels": make_channels, "nothing": make_nothing}
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other_files(request, tmp_path_factory):
+    """The files of each other kind of result."""
+    case, pipeline = OTHERS[request.param]()
+    return write_all(case, tmp_path_factory.mktemp(request.param), pipeline)
 
 
 @pytest.fixture(scope="module", params=ORIENTATIONS)
 def files(request, tmp_path_factory):
     """The files of a case in each orientation."""
-    return write_all(make_case(request.param), tmp_path_factory.mktemp(request.param))
+    paths, sources = write_all(make_case(request.param), tmp_path_factory.mktemp(request.param))
+    return paths["SEG"], paths["SR"], sources
 
 
 @pytest.fixture(scope="module")
 def axial(tmp_path_factory):
     """The files of an axial case."""
-    return write_all(make_case(), tmp_path_factory.mktemp("axial"))
+    paths, sources = write_all(make_case(), tmp_path_factory.mktemp("axial"))
+    return paths["SEG"], paths["SR"], sources
+
+
+def complaints_of_dciodvfy(path):
+    """List what it says of a file that is not known to be its own mistake; its exit code is always 0."""
+    _, said = run("dciodvfy", path)
+    assert re.search(r"^(Segmentation|Comprehensive3DSR)$", said, re.MULTILINE)
+    lines = [line for line in said.splitlines() if line.startswith(("Error", "Warning"))]
+    return [line for line in lines if not line.rstrip().endswith(KNOWN)]
+
+
+def complaints_of_dcentvfy(paths):
+    """List what it says of files together; that accession numbers of images and reports differ in their entity is its own mistake."""
+    _, said = run("dcentvfy", *paths)
+    return [line for line in said.splitlines() if line.startswith(("Error", "Warning")) and "Element=<AccessionNumber> IE" not in line]
+
+
+def errors_of_pixelmed(report):
+    """List the errors that PixelMed's validator finds in a report of TID 1500."""
+    if not PIXELMED.exists():
+        missing(f"{PIXELMED} is not installed: it is in the Debian package libpixelmed-java")
+    limits = [f"-Djdk.xml.{name}=0" for name in ("xpathTotalOpLimit", "xpathExprOpLimit", "xpathExprGrpLimit")]
+    _, said = run("java", *limits, "-cp", PIXELMED, "com.pixelmed.validate.DicomSRValidator", report)
+    assert "Found Root Template TID_1500" in said
+    return [line for line in said.splitlines() if line.startswith("Error")]
 
 
 def test_dciodvfy_finds_neither_error_nor_unknown_warning(files):
-    for path in files[:2]:
-        _, said = run("dciodvfy", path)  # its exit code is always 0
-        lines = [line for line in said.splitlines() if line.startswith(("Error", "Warning"))]
-        assert [line for line in lines if not line.rstrip().endswith(KNOWN)] == []
-        assert re.search(r"^(Segmentation|Comprehensive3DSR)$", said, re.MULTILINE)
+    assert [complaints_of_dciodvfy(path) for path in files[:2]] == [[], []]
+
+
+def test_every_kind_of_result_passes_every_validator(other_files):
+    paths, sources = other_files
+    assert {kind: complaints_of_dciodvfy(path) for kind, path in paths.items()} == {kind: [] for kind in paths}
+    assert complaints_of_dcentvfy([*sources, *paths.values()]) == []
+    assert run("dsrdump", paths["SR"])[0] == 0
+    assert errors_of_pixelmed(paths["SR"]) == []
 
 
 def test_dciodvfy_sees_what_it_is_there_to_see(axial, tmp_path):
@@ -87,10 +141,7 @@ def test_dciodvfy_sees_what_it_is_there_to_see(axial, tmp_path):
 
 
 def test_dcentvfy_finds_source_and_objects_of_one_patient_and_study(files):
-    _, said = run("dcentvfy", *files[2], *files[:2])
-    # it takes the accession number of an image and of a report for attributes of different entities
-    lines = [line for line in said.splitlines() if line.startswith(("Error", "Warning")) and "Element=<AccessionNumber> IE" not in line]
-    assert lines == []
+    assert complaints_of_dcentvfy([*files[2], *files[:2]]) == []
 
 
 def test_dcentvfy_sees_another_patient(axial, tmp_path):
@@ -108,12 +159,7 @@ def test_dcmtk_reads_both_objects(files):
 
 
 def test_pixelmed_finds_template_1500_and_no_error(axial):
-    if not PIXELMED.exists():
-        missing(f"{PIXELMED} is not installed: it is in the Debian package libpixelmed-java")
-    limits = [f"-Djdk.xml.{name}=0" for name in ("xpathTotalOpLimit", "xpathExprOpLimit", "xpathExprGrpLimit")]
-    _, said = run("java", *limits, "-cp", PIXELMED, "com.pixelmed.validate.DicomSRValidator", axial[1])
-    assert "Found Root Template TID_1500" in said
-    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+    assert errors_of_pixelmed(axial[1]) == []
 
 
 def test_another_process_in_another_time_zone_makes_the_same_bytes():
@@ -132,7 +178,7 @@ def test_a_name_in_japanese_is_read_by_dcmtk_as_the_source_is(tmp_path):
     header.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
     header.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
     header.InstitutionName = header.ReferringPhysicianName = header.OperatorsName = ""
-    segmentation, report, sources = write_all(make_case(header=header), tmp_path)
-    names = {re.search(r"\(0010,0010\) PN (.*?) +#", run("dcmdump", path)[1])[1] for path in (segmentation, report, sources[0])}
+    paths, sources = write_all(make_case(header=header), tmp_path)
+    names = {re.search(r"\(0010,0010\) PN (.*?) +#", run("dcmdump", path)[1])[1] for path in (*paths.values(), sources[0])}
     assert len(names) == 1
     assert "Yamada^Tarou=" in names.pop()

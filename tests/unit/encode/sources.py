@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -16,8 +16,9 @@ from node.core.job import Job
 from node.core.result import Equipment
 from node.core.uids import derive_uid
 from pipelines.geometry import Grid
-from pipelines.result import Code, Finding, Inference, LabelMap, Measurement, Model, Volume
-from pipelines.spec import Concept, Input, Label, Limits, MeasurementRule, Pipeline, Span
+from pipelines.measure import measure
+from pipelines.result import Channels, Code, Finding, Inference, LabelMap, Measurement, Model, Output, Volume
+from pipelines.spec import Concept, Input, Label, Limits, MeasurementRule, Outputs, Pipeline, Span
 
 ORIENTATIONS = {
     "axial": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
@@ -68,6 +69,27 @@ PIPELINE = Pipeline(
     measurements=(MeasurementRule(kind="volume_ml"),),
 )
 
+ABNORMAL = Concept(value="49755003", scheme="SCT", meaning="Morphologically Altered Structure")
+TUMOUR = Concept(value="108369006", scheme="SCT", meaning="Neoplasm")
+
+#: Two channels of which one lies within the other, counted from 0 as a bundle does.
+TUMOURS = PIPELINE.model_copy(
+    update={
+        "title": "Tumour regions",
+        "labels": (
+            Label(value=0, name="Whole tumour", category=ABNORMAL, type=TUMOUR, rgb=(250, 60, 60)),
+            Label(
+                value=1,
+                name="Tumour core",
+                category=ABNORMAL,
+                type=Concept(value="4147007", scheme="SCT", meaning="Mass"),
+                rgb=(60, 250, 60),
+            ),
+        ),
+        "outputs": Outputs(kind="channels"),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
@@ -110,6 +132,20 @@ def make_case(
         seconds={},
     )
     return Case(inference=inference, job=make_job())
+
+
+def with_output(case: Case, pipeline: Pipeline, output: Output) -> Case:
+    """Let the bundle of a case have given something else, measured as ``pipeline`` says."""
+    findings = measure(pipeline, case.inference.volume, output)
+    return replace(case, inference=replace(case.inference, output=output, findings=findings))
+
+
+def make_tumours(case: Case) -> Channels:
+    """Make the channels of ``TUMOURS``: both lungs together, and within them the upper half of the right one."""
+    labels = case.inference.masks.mask(1) | case.inference.masks.mask(2)
+    core = case.inference.masks.mask(1)
+    core[: len(core) // 2] = False
+    return Channels(array=np.stack([labels, core]), labels=(0, 1), grid=case.inference.volume.grid)
 
 
 def make_job() -> Job:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from node.encode.contour import Outline, fill_largest, find_key_slice, trace_outline
-from node.encode.gate_report import rasterize
+from node.encode.gate_outline import rasterize
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans()).filter(np.any)
 

@@ -1,54 +1,17 @@
 """The gate bites: each mutation of good objects is caught, and the good objects pass."""
 
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.core.errors import EncodeError
 from node.encode.gate import find_failures, inspect
 from node.encode.objects import encode
 from pipelines.result import LabelMap
+from tests.unit.encode.mutations import drop, mutate, put
 from tests.unit.encode.sources import EQUIPMENT, PIPELINE
-
-
-def mutate(objects, kind, change):
-    """Change one of the objects and write it again, as wrong code would have written it."""
-    return tuple(replace(o, content=change_bytes(o.content, change)) if o.kind == kind else o for o in objects)
-
-
-def change_bytes(content, change):
-    dataset = dcmread(BytesIO(content))
-    change(dataset)
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def put(keyword, value, *path):
-    """Make a change that sets one attribute, of the item that ``path`` leads to."""
-
-    def change(dataset):
-        for step in path:
-            dataset = getattr(dataset, step) if isinstance(step, str) else dataset[step]
-        setattr(dataset, keyword, value)
-
-    return change
-
-
-def drop(keyword, *path):
-    """Make a change that removes one attribute, of the item that ``path`` leads to."""
-
-    def change(dataset):
-        for step in path:
-            dataset = getattr(dataset, step) if isinstance(step, str) else dataset[step]
-        delattr(dataset, keyword)
-
-    return change
-
 
 FRAME = ("PerFrameFunctionalGroupsSequence", 0)
 SEGMENT = ("SegmentSequence", 0)
@@ -248,10 +211,15 @@ IN_REPORT = {
     ),
     "other finding": (in_group(0, "121071", put("CodeValue", "10200004", "ConceptCodeSequence", 0)), "finding's type"),
     "other algorithm version": (in_group(0, "111003", put("TextValue", "2.0.0")), "algorithm"),
+    "other model files": (in_group(0, "111002", put("TextValue", "model_sha256=00")), "digest"),
+    "other intended use": (
+        lambda report: put("TextValue", "intended_use=Diagnosis.")(items_named(report, 0, "111002")[1]),
+        "intended use",
+    ),
     "other segment": (in_group(0, "121191", put("ReferencedSegmentNumber", 2, "ReferencedSOPSequence", 0)), "PS3.3"),
     "other segmentation": (in_group(0, "121191", put("ReferencedSOPInstanceUID", "1.2.3", "ReferencedSOPSequence", 0)), "not reference"),
     "other source series": (in_group(0, "121232", put("UID", "1.2.3")), "source series"),
-    "no outlines": (drop_outlines, "OHIF crashes"),
+    "no outlines": (drop_outlines, "not of 1410, 1411"),
     "an outline's group without coordinates": (drop_outline_only, "not one outline"),
     "outline beside the segment": (in_group(1, "111030", shift_outline), "outline is not that of the segment"),
     "outline left open": (in_group(1, "111030", open_outline), "outline is not that of the segment"),
@@ -261,20 +229,20 @@ IN_REPORT = {
 
 
 def test_good_objects_pass(case, objects):
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
 
 
 def test_writing_an_object_again_is_no_mutation(case, objects):
     """The mutations below are caught for what they change, not for how the tests write them."""
     for kind in ("SEG", "SR"):
-        inspect(mutate(objects, kind, lambda dataset: None), case.inference, case.job)
+        inspect(mutate(objects, kind, lambda dataset: None), case.inference, case.job, PIPELINE)
 
 
 @pytest.mark.parametrize("name", IN_SEGMENTATION)
 def test_a_mutated_segmentation_is_caught(case, objects, name):
     change, failure = IN_SEGMENTATION[name]
     with pytest.raises(EncodeError) as caught:
-        inspect(mutate(objects, "SEG", change), case.inference, case.job)
+        inspect(mutate(objects, "SEG", change), case.inference, case.job, PIPELINE)
     assert failure in caught.value.sentence
 
 
@@ -282,7 +250,7 @@ def test_a_mutated_segmentation_is_caught(case, objects, name):
 def test_a_mutated_report_is_caught(case, objects, name):
     change, failure = IN_REPORT[name]
     with pytest.raises(EncodeError) as caught:
-        inspect(mutate(objects, "SR", change), case.inference, case.job)
+        inspect(mutate(objects, "SR", change), case.inference, case.job, PIPELINE)
     assert failure in caught.value.sentence
 
 
@@ -292,9 +260,9 @@ def test_a_flipped_mask_is_caught(case, axis):
     flipped = np.ascontiguousarray(np.flip(case.inference.output.array, axis))
     wrong = replace(case.inference, output=LabelMap(array=flipped, grid=case.inference.volume.grid))
     objects = encode(wrong, case.job, EQUIPMENT, PIPELINE)
-    assert [failure for failure in find_failures(objects, wrong, case.job) if "volume" not in failure] == []
+    assert [failure for failure in find_failures(objects, wrong, case.job, PIPELINE) if "volume" not in failure] == []
     with pytest.raises(EncodeError, match="voxels differ"):
-        inspect(objects, case.inference, case.job)
+        inspect(objects, case.inference, case.job, PIPELINE)
 
 
 def test_exchanged_labels_are_caught(case):
@@ -304,7 +272,7 @@ def test_exchanged_labels_are_caught(case):
         replace(case.inference, output=LabelMap(array=swapped, grid=case.inference.volume.grid)), case.job, EQUIPMENT, PIPELINE
     )
     with pytest.raises(EncodeError, match="have no frame"):
-        inspect(objects, case.inference, case.job)
+        inspect(objects, case.inference, case.job, PIPELINE)
 
 
 def test_a_volume_that_was_measured_on_another_mask_is_caught(case):
@@ -315,7 +283,7 @@ def test_a_volume_that_was_measured_on_another_mask_is_caught(case):
     wrong = replace(case.inference, findings=(larger, case.inference.findings[1]))
     objects = encode(wrong, case.job, EQUIPMENT, PIPELINE)
     with pytest.raises(EncodeError, match="its volume is not that of the segment's voxels"):
-        inspect(objects, wrong, case.job)
+        inspect(objects, wrong, case.job, PIPELINE)
 
 
 def test_a_grid_that_is_not_the_sources_is_caught(case, objects):
@@ -324,30 +292,30 @@ def test_a_grid_that_is_not_the_sources_is_caught(case, objects):
     grid = replace(case.inference.volume.grid, affine=affine)
     moved = replace(case.inference, output=LabelMap(array=case.inference.output.array, grid=grid))
     with pytest.raises(EncodeError, match="grid is not where"):
-        inspect(objects, moved, case.job)
+        inspect(objects, moved, case.job, PIPELINE)
 
 
 def test_the_objects_of_another_job_are_caught(case, objects):
     with pytest.raises(EncodeError, match="derived"):
-        inspect(objects, case.inference, replace(case.job, revision=2))
+        inspect(objects, case.inference, replace(case.job, revision=2), PIPELINE)
 
 
 def test_objects_in_the_wrong_order_or_number_are_caught(case, objects):
     for wrong in (objects[::-1], objects[:1], ()):
         with pytest.raises(EncodeError, match="in this order"):
-            inspect(wrong, case.inference, case.job)
+            inspect(wrong, case.inference, case.job, PIPELINE)
 
 
 def test_a_name_under_another_character_set_is_caught(case, objects):
     content = objects[0].content.replace(b"ISO_IR 100", b"ISO_IR 144")
     with pytest.raises(EncodeError, match="PatientName is not the source's"):
-        inspect((replace(objects[0], content=content), objects[1]), case.inference, case.job)
+        inspect((replace(objects[0], content=content), objects[1]), case.inference, case.job, PIPELINE)
 
 
 def test_bytes_that_are_no_file_are_caught(case, objects):
     broken = (replace(objects[0], content=b"not DICOM at all"), objects[1])
     with pytest.raises(EncodeError, match="cannot be read again"):
-        inspect(broken, case.inference, case.job)
+        inspect(broken, case.inference, case.job, PIPELINE)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of much that it reads here
@@ -359,14 +327,14 @@ def test_a_damaged_file_is_caught_or_harmless_but_never_breaks_the_gate(case, ob
         content = bytearray(objects[kind].content)
         content[place] ^= 1 << int(rng.integers(8))
         damaged = [replace(o, content=bytes(content)) if o is objects[kind] else o for o in objects]
-        caught += bool(list(find_failures(damaged, case.inference, case.job)))
+        caught += bool(list(find_failures(damaged, case.inference, case.job, PIPELINE)))
     assert caught > 20
 
 
 def test_a_failure_never_quotes_the_patient(case, objects):
     changes = [put(keyword, "Doe^Jane") for keyword in ("PatientName", "PatientID", "ReferringPhysicianName")]
     for change in changes:
-        failures = " ".join(find_failures(mutate(objects, "SEG", change), case.inference, case.job))
+        failures = " ".join(find_failures(mutate(objects, "SEG", change), case.inference, case.job, PIPELINE))
         assert "Doe" not in failures
         assert "Müller" not in failures
         assert "P-0042" not in failures
@@ -375,6 +343,6 @@ def test_a_failure_never_quotes_the_patient(case, objects):
 def test_every_failure_is_listed(case, objects):
     changed = mutate(mutate(objects, "SEG", put("PatientID", "x")), "SR", put("VerificationFlag", "VERIFIED"))
     with pytest.raises(EncodeError) as caught:
-        inspect(changed, case.inference, case.job)
+        inspect(changed, case.inference, case.job, PIPELINE)
     assert "SEG: PatientID" in caught.value.sentence
     assert "SR: it is not unverified" in caught.value.sentence

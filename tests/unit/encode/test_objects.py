@@ -61,7 +61,7 @@ def test_no_identifier_is_drawn_at_random(case, objects):
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_every_orientation_passes_the_gate(orientation):
     case = make_case(orientation)
-    inspect(encode_case(case), case.inference, case.job)
+    inspect(encode_case(case), case.inference, case.job, PIPELINE)
 
 
 def test_encoding_changes_nothing_in_the_source():
@@ -89,7 +89,7 @@ def test_a_name_is_the_same_in_every_character_set(charset, name):
         )
     )
     objects = encode_case(case)
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
     for dataset in map(read, objects):
         assert str(dataset.PatientName) == name
         assert dataset.SpecificCharacterSet == charset
@@ -106,7 +106,7 @@ def test_what_the_source_leaves_empty_stays_empty():
     empty = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyTime", "ReferringPhysicianName")
     case = make_case(header=attributes(**dict.fromkeys(empty, "")))
     objects = encode_case(case)
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
     assert all(not dataset[keyword].value for dataset in map(read, objects) for keyword in empty)
 
 
@@ -114,7 +114,7 @@ def test_what_the_source_lacks_is_left_empty_and_not_made_up():
     missing = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "PatientAge")
     case = make_case(drop=(*missing, "BodyPartExamined", "Manufacturer", "SliceThickness", "PositionReferenceIndicator"))
     objects = encode_case(case)
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
     for dataset in map(read, objects):
         assert all(not dataset.get(keyword) for keyword in missing)
         assert "PatientAge" not in dataset
@@ -151,18 +151,11 @@ def test_a_label_that_no_finding_stands_for_is_refused(case):
         encode(inference, case.job, EQUIPMENT, PIPELINE)
 
 
-def test_an_empty_label_map_is_refused(case):
-    array = np.zeros_like(case.inference.output.array)
-    inference = replace(case.inference, output=LabelMap(array=array, grid=case.inference.volume.grid))
-    with pytest.raises(EncodeError, match="No finding"):
-        encode(inference, case.job, EQUIPMENT, PIPELINE)
-
-
 def test_a_finding_without_voxels_has_no_segment_and_no_group(case):
     array = np.where(case.inference.output.array == 2, 2, 0).astype(np.uint8)
     inference = replace(case.inference, output=LabelMap(array=array, grid=case.inference.volume.grid))
     objects = encode(inference, case.job, EQUIPMENT, PIPELINE)
-    inspect(objects, inference, case.job)
+    inspect(objects, inference, case.job, PIPELINE)
     assert [segment.SegmentLabel for segment in read(objects[0]).SegmentSequence] == ["Left lung"]
 
 
@@ -230,7 +223,7 @@ def test_private_attributes_of_the_source_are_not_carried_on():
     private.private_block(0x0011, "SCANNER WORKS", create=True).add_new(1, "LO", "secret")
     case = make_case(header=private)
     objects = encode_case(case)
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
 
 
 def test_a_slice_spacing_that_the_source_states_wrongly_is_not_believed():
@@ -244,14 +237,14 @@ def test_positions_that_a_scanner_rounded_unevenly_pass_the_gate():
     for index, header in enumerate(case.inference.volume.headers):
         x, y, z = header.ImagePositionPatient
         header.ImagePositionPatient = [x, y, float(z) + 0.09 * (-1) ** index]
-    inspect(encode_case(case), case.inference, case.job)
+    inspect(encode_case(case), case.inference, case.job, PIPELINE)
 
 
 def test_our_text_is_written_in_the_character_set_of_the_source():
     german = PIPELINE.model_copy(update={"title": "Lungengröße"})
     case = make_case()
     objects = encode(case.inference, case.job, EQUIPMENT, german)
-    inspect(objects, case.inference, case.job)
+    inspect(objects, case.inference, case.job, PIPELINE)
     assert read(objects[0]).SeriesDescription == "AI Lungengröße 1.0.0 SEG - UNVERIFIED"
 
 

@@ -30,6 +30,8 @@ def test_the_shipped_pipeline_reads() -> None:
         ("rgb = [224, 170, 120]", "rgb = [224, 170, 300]", "labels.0.rgb"),
         ('scheme = "SCT", meaning = "Lung"', 'scheme = "HOME", meaning = "Lung"', "labels.0.type.scheme"),
         ('title = "Lung volumes"', 'title = "Lung volumes and very much more"', "title"),
+        ('segmentation = "binary"', 'kind = "boxes"', "mean, percent_below, volume_ml cannot be measured on boxes"),
+        ('segmentation = "binary"', "min_score = 0.5", "min_score belongs to boxes"),
         ("seconds = 600", "seconds = 0", "limits.seconds"),
         ('name = "ct_lungs"', 'name = "../lungs"', "name"),
         ('bundle = "ct_lungs"', 'bundle = "../lungs"', "bundle"),
