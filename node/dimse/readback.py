@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ssl import SSLContext
 
-from pynetdicom import build_context
-
-from node.core.errors import PeerUnavailable
 from node.core.remote import RemoteAE
 from node.core.result import StoredObject
-from node.dimse.associate import Caller, associate
-from node.dimse.count import STUDY_ROOT_FIND, SYNTAXES, find
+from node.dimse.ask import asking
+from node.dimse.associate import Caller
 
 
 def find_instances(
@@ -28,24 +25,13 @@ def find_instances(
     PeerRefused
         If it will not be asked.
     """
-    association = associate(caller, remote, [build_context(STUDY_ROOT_FIND, SYNTAXES)], tls)
-    try:
-        return frozenset(
-            stored.sop_instance_uid
-            for stored in objects
-            if find(
-                association,
-                remote,
-                "IMAGE",
-                {
-                    "StudyInstanceUID": study_instance_uid,
-                    "SeriesInstanceUID": stored.series_instance_uid,
-                    "SOPInstanceUID": stored.sop_instance_uid,
-                },
-            )
-        )
-    except (RuntimeError, ValueError) as error:  # pynetdicom's words for an association that has ended, or for no such context
-        raise PeerUnavailable(f"{remote.name} ended the association before it had answered.", reason="aborted") from error
-    finally:
-        if association.is_established:
-            association.release()
+    with asking(caller, remote, tls) as peer:
+        return frozenset(stored.sop_instance_uid for stored in objects if peer.find("IMAGE", _keys_of(study_instance_uid, stored)))
+
+
+def _keys_of(study_instance_uid: str, stored: StoredObject) -> dict[str, str]:
+    return {
+        "StudyInstanceUID": study_instance_uid,
+        "SeriesInstanceUID": stored.series_instance_uid,
+        "SOPInstanceUID": stored.sop_instance_uid,
+    }
