@@ -22,6 +22,9 @@ from node.core.errors import CodedError
 from node.evaluate import evaluate
 from node.logs import configure_logs
 from node.measure import bench_app
+from pipelines.mounting import mount
+from pipelines.place import Place
+from pipelines.verbs import VERBS
 
 app = typer.Typer(
     name="radnode",
@@ -248,6 +251,18 @@ def verify_audit(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 app.add_typer(bench_app, name="bench")
 app.command()(evaluate)
+
+
+def _place(config: ConfigOption = DEFAULT_CONFIG) -> Place:
+    from node.app.pipelines import place_of
+
+    return place_of(_start(config, "cli"))
+
+
+pipelines_app = typer.Typer(
+    no_args_is_help=True, help="List, add, test and run pipelines: from a MONAI bundle to a route.\n\nExample: `radnode pipelines list`"
+)
+app.add_typer(mount(pipelines_app, VERBS, _place), name="pipelines")
 
 
 @app.command()

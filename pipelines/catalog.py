@@ -149,7 +149,7 @@ def check_digest(bundle: Path) -> str:
     pinned = _read_manifest(bundle.parent).get(bundle.name)
     if pinned is None:
         raise DigestMismatch(
-            f"Bundle {bundle.name} is not in models/{MANIFEST}: inspect it, then run python -m pipelines pin {bundle.name}.",
+            f"Bundle {bundle.name} is not in models/{MANIFEST}: inspect it, then run radnode pipelines pin {bundle.name}.",
             reason="unpinned",
         )
     tree = tree_digest(bundle)

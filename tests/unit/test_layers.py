@@ -35,6 +35,7 @@ PIPELINES = {  # which parts of node may import which parts of pipelines; "pipel
     "intake": "pipelines",
     "process": "pipelines",
 }
+RUN_BY_HAND = {"pipelines.__main__", "pipelines.mounting", "pipelines.verbs"}
 HOMES = {  # third-party package -> the only places that may import it
     "alembic": {"node.ledger"},
     "dbos": {"node.work"},
@@ -52,8 +53,9 @@ HOMES = {  # third-party package -> the only places that may import it
     "sqlalchemy": {"node.ledger"},
     "starlette": {"node.web"},
     "torch": {"pipelines.bundle", "pipelines.evaluation", "pipelines.ladder", "pipelines.memory", "pipelines.runner", "pipelines.selftest"},
-    "typer": {"node.care", "node.cli", "node.control", "node.evaluate", "node.measure", "pipelines.__main__"},
+    "typer": {"node.care", "node.cli", "node.control", "node.evaluate", "node.measure", *RUN_BY_HAND},
     "uvicorn": {"node.web"},
+    "yaml": {"pipelines.outline"},
 }
 LIGHT = (
     "node.app.listen",

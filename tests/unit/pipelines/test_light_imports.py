@@ -6,7 +6,27 @@ from pathlib import Path
 
 import pytest
 
-LIGHT = ["spec", "result", "geometry", "errors", "series", "stacking", "pixels", "selection", "catalog", "measure", "phantom", "__main__"]
+LIGHT = [
+    "spec",
+    "result",
+    "geometry",
+    "errors",
+    "series",
+    "stacking",
+    "pixels",
+    "selection",
+    "catalog",
+    "measure",
+    "phantom",
+    "openings",
+    "outline",
+    "draft",
+    "place",
+    "verbs",
+    "tables",
+    "codes.table",
+    "__main__",
+]
 
 
 @pytest.mark.parametrize("module", LIGHT)
