@@ -52,7 +52,8 @@ class _Manifest(BaseModel):
 
 
 class _Channels(BaseModel):
-    channel_def: dict[int, str]
+    channel_def: dict[int, str] | None = None
+    label_def: dict[int, str] | None = None
 
 
 class _Outputs(BaseModel):
@@ -103,7 +104,8 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     Raises
     ------
     BundleContract
-        reason ``metadata``, ``labels``, ``measurement``, ``pattern``, ``manifest``, ``symlink`` or those of `read_pipeline`.
+        reason ``metadata``, ``labels``, ``prerequisites``, ``measurement``, ``pattern``, ``manifest``, ``symlink`` or those of
+        `read_pipeline`.
     BundleMissing
         reason ``absent`` (there is no such folder; the sentence says where to get it), ``metadata`` or ``inference``.
     DigestMismatch
@@ -111,18 +113,13 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     """
     pipeline = read_pipeline(path)
     _check_declaration(pipeline)
+    _check_prerequisites(pipeline)
     bundle = models_folder / pipeline.bundle
     if not bundle.is_dir():
         how = f" {pipeline.origin.get}" if pipeline.origin and pipeline.origin.get else ""
         raise BundleMissing(f"There is no bundle {pipeline.bundle} in {models_folder}.{how}", reason="absent")
     metadata = _read_metadata(bundle)
-    channels = metadata.network_data_format.outputs.pred.channel_def
-    declared = {label.value for label in pipeline.labels}
-    given = set(channels) - {0}
-    if declared != given:
-        raise BundleContract(
-            f"pipeline.toml declares labels {sorted(declared)}, the bundle's channel_def gives {sorted(given)}.", reason="labels"
-        )
+    _check_labels(pipeline, metadata.network_data_format.outputs.pred)
     tree = check_digest(bundle)
     return Entry(
         pipeline=pipeline,
@@ -130,7 +127,7 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
             name=metadata.name or pipeline.bundle,
             version=metadata.version,
             manufacturer=metadata.authors or "not stated",
-            digest=_model_digest(tree, pipeline.overrides),
+            digest=_model_digest(tree, pipeline),
         ),
         bundle=bundle.resolve(),
     )
@@ -224,6 +221,37 @@ def _check_declaration(pipeline: Pipeline) -> None:
             raise BundleContract(f"description_pattern is not a regular expression: {error}.", reason="pattern") from error
 
 
+def _check_labels(pipeline: Pipeline, pred: _Channels) -> None:
+    """Hold the labels of pipeline.toml against what the bundle says of its output."""
+    given = pred.channel_def or pred.label_def
+    declared = {label.value for label in pipeline.labels}
+    if given is None:
+        if not pipeline.labels_source:
+            raise BundleContract(
+                "metadata.json of the bundle does not say what its output's labels mean: read it up, and say in labels_source where it is "
+                "written.",
+                reason="labels",
+            )
+        return
+    wanted = set(given) - ({0} if pipeline.outputs.kind == "labelmap" else set())
+    # An evaluator of its own may be asked for less than it can: that is what prompts are for.
+    if declared != wanted and not (pipeline.mode == "engine" and declared <= wanted):
+        raise BundleContract(
+            f"pipeline.toml declares labels {sorted(declared)}, the bundle's channel_def gives {sorted(wanted)}.", reason="labels"
+        )
+
+
+def _check_prerequisites(pipeline: Pipeline) -> None:
+    """A bundle that needs prepared images must not be run on others, as if the node had prepared them."""
+    if pipeline.prerequisites and not pipeline.prerequisites_met_by_site:
+        needs = " and ".join(name.replace("_", " ") for name in pipeline.prerequisites)
+        raise BundleContract(
+            f"{pipeline.name} needs images after {needs}, which the node does not do and must not pretend to have done. If the site sends "
+            "such images, say so: prerequisites_met_by_site = true.",
+            reason="prerequisites",
+        )
+
+
 def _read_metadata(bundle: Path) -> _Metadata:
     configs = bundle / "configs"
     if not (configs / "metadata.json").is_file():
@@ -253,7 +281,10 @@ def _read_manifest(models_folder: Path) -> dict[str, _Manifest]:
         raise BundleContract(f"models/{MANIFEST} cannot be used: {error}.", reason="manifest") from error
 
 
-def _model_digest(tree: str, overrides: Mapping[str, Any]) -> str:
-    """The identity of a model: its files, and the overrides of its configuration, order of keys aside."""
-    canonical = json.dumps(overrides, sort_keys=True, separators=(",", ":"), default=str)
+def _model_digest(tree: str, pipeline: Pipeline) -> str:
+    """The identity of a model: its files, the overrides of its configuration, order of keys aside, and how else it is used."""
+    uses = pipeline.model_dump(include={"mode", "weights", "prerequisites_met_by_site"}, exclude_defaults=True)
+    canonical = json.dumps(
+        {**pipeline.overrides, **({"radnode": uses} if uses else {})}, sort_keys=True, separators=(",", ":"), default=str
+    )
     return hashlib.sha256(f"{tree}\n{canonical}".encode()).hexdigest()

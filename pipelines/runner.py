@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry, check_digest
-from pipelines.errors import BundleContract, GeometryError
+from pipelines.errors import BundleContract, GeometryError, NoUsableSeries
 from pipelines.geometry import Grid
 from pipelines.ladder import Rung, adapted, climb, memory_named, rungs
 from pipelines.measure import check_plausible, measure
-from pipelines.result import Inference, LabelMap, SeriesFiles, Volume
+from pipelines.result import Inference, Output, SeriesFiles, Volume
 from pipelines.series import read_volume
-from pipelines.spec import Limits, Span
+from pipelines.spec import Limits, Pipeline, Span
+from pipelines.stages import Means
 
 #: Limits are inclusive; a length that is written as 1.6 must not fail by the last bit of its norm.
 LENGTH_DECIMALS = 4
+#: Two grids are one when their affines agree to this many millimetres.
+SAME_PLACE_MM = 1e-2
 
 
 class Runner:
@@ -62,14 +64,14 @@ class Runner:
         """
         if self._bundle is None:
             check_digest(self.entry.bundle)
-            # The same input must give the same labels tomorrow; choosing kernels by timing them would not.
+            self._bundle = self._loaded_on(self.device)
+            # The same input must give the same labels tomorrow; choosing kernels by timing them, as many bundles ask for, would not.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
-            self._bundle = self._loaded_on(self.device)
         return self._bundle
 
     def _loaded_on(self, device: torch.device) -> Bundle:
-        return Bundle(self.entry.bundle, self.entry.pipeline.overrides, device)
+        return Bundle(self.entry.bundle, self.entry.pipeline, device)
 
     def run(self, *inputs: SeriesFiles) -> Inference:
         """Run the pipeline on the series that it takes.
@@ -87,7 +89,9 @@ class Runner:
         Raises
         ------
         IdentityConflict, GeometryError, UnsupportedPixelData
-            The series cannot be used: see `pipelines.series.read_volume` and `check_limits`.
+            The series cannot be used: see `pipelines.series.read_volume`, `check_limits` and `check_one_grid`.
+        NoUsableSeries
+            reason ``inputs``: another number of series than the pipeline takes.
         DigestMismatch, BundleMissing, BundleContract, WrongOutput
             The model cannot be used.
         ImplausibleResult
@@ -98,22 +102,23 @@ class Runner:
             The device failed.
         """
         pipeline = self.entry.pipeline
-        (files,) = inputs
+        check_inputs(pipeline, len(inputs))
         started = perf_counter()
         with memory_named(self.device):
-            volume = read_volume(files, accept=partial(check_limits, pipeline.limits))
+            volumes = [read_volume(files, accept=partial(check_limits, pipeline.limits)) for files in inputs]
+            check_one_grid(volumes)
         read = perf_counter() - started
-        (array, stages), rung = climb(self._rungs(), partial(self._predict, volume))
+        (output, stages), rung = climb(self._rungs(), partial(self._predict, volumes))
         started = perf_counter()
         with memory_named(self.device):
-            label_map = LabelMap(array=array, grid=volume.grid)
-            findings = measure(pipeline, volume, label_map)
-            check_plausible(pipeline, label_map, findings)
+            findings = measure(pipeline, volumes[0], output)
+            check_plausible(pipeline, output, findings)
         return Inference(
             pipeline=pipeline.name,
             model=self.entry.model,
-            volume=volume,
-            output=label_map,
+            volume=volumes[0],
+            others=tuple(volumes[1:]),
+            output=output,
             findings=findings,
             device="cpu" if rung is Rung.CPU else self.device_text,
             seconds={"read": read, **stages, "measure": perf_counter() - started},
@@ -126,12 +131,11 @@ class Runner:
         inferer = self._bundle.inferer if self._bundle is not None else None
         yield from (rung for rung in rungs(inferer, self.device) if rung is not Rung.CONFIGURED)
 
-    def _predict(self, volume: Volume, rung: Rung) -> tuple[NDArray[np.uint8], dict[str, float]]:
+    def _predict(self, volumes: Sequence[Volume], rung: Rung) -> tuple[Output, dict[str, float]]:
         with memory_named(self.device):
             bundle = self.load() if rung is not Rung.CPU else self._loaded_on(torch.device("cpu"))
-            labels = frozenset(label.value for label in self.entry.pipeline.labels)
             inferer = adapted(bundle.inferer, rung, bundle.device)
-            return bundle.predict(volume, labels, inferer, on_host=rung is Rung.HOST_STITCHING)
+            return bundle.predict(volumes, Means(inferer=inferer, on_host=rung is Rung.HOST_STITCHING))
 
 
 def place_of(device: str) -> torch.device:
@@ -147,6 +151,34 @@ def place_of(device: str) -> torch.device:
         return torch.device("cuda:0" if chosen == "cuda" else chosen)
     except RuntimeError as error:
         raise BundleContract(f"{device!r} is no device; use auto, cpu or cuda:N.", reason="device") from error
+
+
+def check_inputs(pipeline: Pipeline, given: int) -> None:
+    """Refuse to run on another number of series than the pipeline takes.
+
+    Raises
+    ------
+    NoUsableSeries
+        reason ``inputs``.
+    """
+    if given != len(pipeline.inputs):
+        raise NoUsableSeries(f"{pipeline.name} takes {len(pipeline.inputs)} series, {given} were given.", reason="inputs")
+
+
+def check_one_grid(volumes: Sequence[Volume]) -> None:
+    """Refuse volumes that do not lie on each other, voxel by voxel.
+
+    Raises
+    ------
+    GeometryError
+        reason ``grids``.
+    """
+    first = volumes[0].grid
+    for number, volume in enumerate(volumes[1:], start=2):
+        grid = volume.grid
+        is_same = grid.shape == first.shape and grid.frame_of_reference_uid == first.frame_of_reference_uid
+        if not is_same or not np.allclose(grid.affine, first.affine, rtol=0.0, atol=SAME_PLACE_MM):
+            raise GeometryError(f"The voxels of series {number} do not lie on those of the first; nothing is resampled.", reason="grids")
 
 
 def check_limits(limits: Limits, grid: Grid) -> None:

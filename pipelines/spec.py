@@ -148,8 +148,28 @@ class Origin(Declaration):
     licence: Annotated[str, Field(min_length=1)]
 
 
+#: What has to be done to the images before the bundle sees them, and which no part of RadNode does.
+Prerequisite = Literal["atlas_registration", "skull_stripping", "phase_registration", "centre_crop", "resampling"]
+
+
 class Pipeline(Declaration):
-    """One pipeline.toml."""
+    """One pipeline.toml.
+
+    Attributes
+    ----------
+    mode : str
+        ``stages``: the bundle's own preprocessing, inferer, network and postprocessing, one after the other. ``engine``: its own evaluator.
+    weights : str
+        A TorchScript file (``models/NAME.ts``) or an exported program (``models/NAME.pt2``) that takes the place of the network which the
+        bundle's configuration builds.
+    labels_source : str
+        Where it is written what the labels mean, for a bundle whose metadata.json does not say it.
+    prerequisites : tuple of str
+        Done to the images by somebody else; the pipeline is unavailable unless ``prerequisites_met_by_site``.
+    overrides : dict
+        Changes of the bundle's configuration: MONAI's id to value. Part of the model's identity, as are ``mode``, ``weights`` and
+        ``prerequisites_met_by_site``.
+    """
 
     name: Name
     title: Annotated[str, Field(min_length=1, max_length=24)]
@@ -163,6 +183,10 @@ class Pipeline(Declaration):
     measurements: tuple[MeasurementRule, ...] = ()
     plausible: Plausible = Plausible()
     outputs: Outputs = Outputs()
+    weights: Annotated[str, Field(pattern=r"^(|models/[A-Za-z0-9._-]+\.(ts|pt2))$")] = ""
+    labels_source: str = ""
+    prerequisites: tuple[Prerequisite, ...] = ()
+    prerequisites_met_by_site: bool = False
     overrides: dict[str, Any] = {}
 
     @model_validator(mode="before")

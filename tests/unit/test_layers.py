@@ -36,6 +36,9 @@ PIPELINES = {  # which parts of node may import which parts of pipelines; "pipel
     "process": "pipelines",
 }
 RUN_BY_HAND = {"pipelines.__main__", "pipelines.mounting", "pipelines.verbs"}
+RUNS_BUNDLES = {
+    f"pipelines.{name}" for name in ("boxes", "bundle", "configuration", "conformance", "engine", "outputs", "reader", "stages", "weights")
+}
 HOMES = {  # third-party package -> the only places that may import it
     "alembic": {"node.ledger"},
     "dbos": {"node.work"},
@@ -43,8 +46,9 @@ HOMES = {  # third-party package -> the only places that may import it
     "h11": {"node.web"},
     "highdicom": {"node.encode"},
     "httpx": {"node.deliver"},
+    "ignite": {"pipelines.engine"},
     "matplotlib": {"node.bench", "pipelines.evaluation.plots"},
-    "monai": {"pipelines.bundle", "pipelines.evaluation", "pipelines.ladder", "pipelines.runner"},
+    "monai": {*RUNS_BUNDLES, "pipelines.evaluation", "pipelines.ladder", "pipelines.runner"},
     "psutil": {"node.bench", "node.work"},
     "obstore": {"node.spool.bucket"},
     "psycopg": {"node.ledger"},
@@ -52,7 +56,7 @@ HOMES = {  # third-party package -> the only places that may import it
     "python_multipart": {"node.web"},
     "sqlalchemy": {"node.ledger"},
     "starlette": {"node.web"},
-    "torch": {"pipelines.bundle", "pipelines.evaluation", "pipelines.ladder", "pipelines.memory", "pipelines.runner", "pipelines.selftest"},
+    "torch": {*RUNS_BUNDLES, "pipelines.evaluation", "pipelines.ladder", "pipelines.memory", "pipelines.runner", "pipelines.selftest"},
     "typer": {"node.care", "node.cli", "node.control", "node.evaluate", "node.measure", *RUN_BY_HAND},
     "uvicorn": {"node.web"},
     "yaml": {"pipelines.outline"},

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from pipelines.bundle import Bundle
 from pipelines.errors import BundleContract, BundleMissing, WrongOutput
 from pipelines.phantom import make_chest_ct
-from pipelines.result import Volume
+from pipelines.result import LabelMap, Volume
 from pipelines.series import read_volume
+from tests.bundles.declaring import declare
 from tests.phantoms import PRONE, SEEN_FROM_ABOVE, oblique, turned, write_series
 
 BONE_HU = 150.0
@@ -91,7 +93,13 @@ def write_bundle(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def load(folder: Path, content: dict[str, Any], **overrides: Any) -> Bundle:
-    return Bundle(write_bundle(folder / "bundle", content), overrides, torch.device("cpu"))
+    return Bundle(write_bundle(folder / "bundle", content), declare(overrides=overrides), torch.device("cpu"))
+
+
+def labels_of(bundle: Bundle, volume: Volume) -> NDArray[np.uint8]:
+    output, _ = bundle.predict([volume])
+    assert isinstance(output, LabelMap)
+    return output.array
 
 
 def volume_of(folder: Path, **options: Any) -> Volume:
@@ -106,7 +114,9 @@ def volume_of(folder: Path, **options: Any) -> Volume:
 )
 def test_what_the_network_sees_comes_back_to_where_it_was(options: dict[str, Any], tmp_path: Path) -> None:
     volume = volume_of(tmp_path, spacing_mm=(4.0, 2.6, 3.4), **options)
-    found, seconds = load(tmp_path, config()).predict(volume, frozenset({1}))
+    output, seconds = load(tmp_path, config()).predict([volume])
+    assert isinstance(output, LabelMap)
+    found = output.array
     truth = volume.array > BONE_HU
     assert found.shape == truth.shape
     assert found.dtype == np.uint8
@@ -119,35 +129,33 @@ def test_what_the_network_sees_comes_back_to_where_it_was(options: dict[str, Any
 def test_without_resampling_every_voxel_comes_back(tmp_path: Path) -> None:
     volume = volume_of(tmp_path, orientation=oblique())
     content = config(preprocessing={"_target_": "Compose", "transforms": [LOAD, CHANNEL, RAS]})
-    found, _ = load(tmp_path, content).predict(volume, frozenset({1}))
+    found = labels_of(load(tmp_path, content), volume)
     np.testing.assert_array_equal(found, volume.array > BONE_HU)
 
 
 def test_nothing_is_written_by_the_bundle(tmp_path: Path) -> None:
     bundle = load(tmp_path, config())
     before = sorted(bundle.root.rglob("*"))
-    bundle.predict(volume_of(tmp_path), frozenset({1}))
+    bundle.predict([volume_of(tmp_path)])
     assert sorted(bundle.root.rglob("*")) == before
 
 
 def test_a_bundle_that_asks_for_half_precision_gets_it(tmp_path: Path) -> None:
     bundle = load(tmp_path, config(**evaluator(amp=True)))
-    found, _ = bundle.predict(volume_of(tmp_path), frozenset({1}))
-    assert found.any()
+    assert labels_of(bundle, volume_of(tmp_path)).any()
 
 
 def test_two_bundles_with_the_same_module_names_run_side_by_side(tmp_path: Path) -> None:
     volume = volume_of(tmp_path)
     one, other = load(tmp_path / "one", config()), load(tmp_path / "other", config())
-    first, _ = one.predict(volume, frozenset({1}))
-    second, _ = other.predict(volume, frozenset({1}))
+    first, second = labels_of(one, volume), labels_of(other, volume)
     np.testing.assert_array_equal(first, second)
 
 
 def test_overrides_change_the_configuration(tmp_path: Path) -> None:
     content = config(preprocessing={"_target_": "NoSuchTransform"})
     bundle = load(tmp_path, content, preprocessing={"_target_": "Compose", "transforms": [LOAD, CHANNEL, RAS]})
-    assert bundle.predict(volume_of(tmp_path), frozenset({1}))[0].any()
+    assert labels_of(bundle, volume_of(tmp_path)).any()
 
 
 OUTPUTS = {
@@ -176,7 +184,7 @@ OUTPUTS = {
 def test_a_wrong_output_is_refused(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
     bundle = load(tmp_path, config(**changes))
     with pytest.raises(WrongOutput) as refusal:
-        bundle.predict(volume_of(tmp_path), frozenset({1}))
+        bundle.predict([volume_of(tmp_path)])
     assert refusal.value.reason == reason
 
 
@@ -200,4 +208,4 @@ def test_a_bundle_outside_the_contract_is_not_loaded(changes: dict[str, Any], re
 
 def test_a_bundle_without_configuration_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BundleMissing):
-        Bundle(tmp_path, {}, torch.device("cpu"))
+        Bundle(tmp_path, declare(), torch.device("cpu"))

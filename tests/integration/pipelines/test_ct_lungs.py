@@ -81,14 +81,14 @@ def test_the_inference_says_everything_about_itself(runner: Runner, entry: Entry
 
 def test_the_same_series_gives_the_same_labels(runner: Runner, entry: Entry, tmp_path: Path) -> None:
     files = write_series(make_chest_ct().datasets, tmp_path)
-    first = runner.run(files).label_map.array
-    np.testing.assert_array_equal(runner.run(files).label_map.array, first)
-    np.testing.assert_array_equal(Runner(entry, "cpu").run(files).label_map.array, first)
+    first = runner.run(files).masks.array
+    np.testing.assert_array_equal(runner.run(files).masks.array, first)
+    np.testing.assert_array_equal(Runner(entry, "cpu").run(files).masks.array, first)
 
 
 def test_air_around_or_under_the_body_is_no_lung(runner: Runner, tmp_path: Path) -> None:
     phantom = make_chest_ct()
-    found = runner.run(write_series(phantom.datasets, tmp_path)).label_map.array
+    found = runner.run(write_series(phantom.datasets, tmp_path)).masks.array
     stomach = (phantom.hounsfield < -900) & (phantom.labels == 0)
     stomach[20:] = False
     assert np.count_nonzero(found[:12]) == 0

@@ -103,9 +103,12 @@ def test_a_symbolic_link_is_refused(folders: tuple[Path, Path]) -> None:
         ("pipelines/ct_lungs/pipeline.toml", "value = 2\n", "value = 3\n", "labels"),
         ("pipelines/ct_lungs/pipeline.toml", 'modality = ["CT"]', 'modality = ["CT", "MR"]', "measurement"),
         ("pipelines/ct_lungs/pipeline.toml", "[limits]", 'description_pattern = "("\n[limits]', "pattern"),
+        ("pipelines/ct_lungs/pipeline.toml", "[series]", 'prerequisites = ["skull_stripping"]\n[series]', "prerequisites"),
+        ("pipelines/ct_lungs/pipeline.toml", "[outputs]", '[outputs]\nkind = "channels"', "labels"),
+        ("pipelines/ct_lungs/pipeline.toml", "[outputs]", '[outputs]\nkind = "scores"', "labels"),
         ("models/manifest.toml", "sha256 = ", "sha = ", "manifest"),
         ("models/manifest.toml", "[ct_lungs]", "[ct_lungs", "manifest"),
-        ("models/ct_lungs/configs/metadata.json", '"channel_def"', '"channels"', "metadata"),
+        ("models/ct_lungs/configs/metadata.json", '"channel_def"', '"channels"', "labels"),
         ("models/ct_lungs/configs/metadata.json", '"2": "left lung"', '"two": "left lung"', "metadata"),
         ("models/ct_lungs/configs/metadata.json", "{", "", "metadata"),
     ],
@@ -130,6 +133,53 @@ def test_overrides_make_another_model(folders: tuple[Path, Path]) -> None:
     before = load_entry(path, folders[1]).model.digest
     path.write_text(path.read_text() + "\n[overrides]\nspacing_mm = 2.0\n")
     assert load_entry(path, folders[1]).model.digest != before
+
+
+USES = [
+    'mode = "engine"',
+    'weights = "models/model.ts"',
+    'prerequisites = ["skull_stripping"]\nprerequisites_met_by_site = true',
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_another_use_of_the_bundle_makes_another_model(folders: tuple[Path, Path], use: str) -> None:
+    path = folders[0] / "ct_lungs" / "pipeline.toml"
+    before = load_entry(path, folders[1]).model.digest
+    edit(path, "[series]", f"{use}\n[series]")
+    assert load_entry(path, folders[1]).model.digest != before
+
+
+def test_what_the_node_cannot_do_to_images_is_said_in_words(folders: tuple[Path, Path]) -> None:
+    edit(folders[0] / "ct_lungs" / "pipeline.toml", "[series]", 'prerequisites = ["atlas_registration"]\n[series]')
+    assert (
+        "needs images after atlas registration, which the node does not do and must not pretend to have done" in fault_of(folders).sentence
+    )
+
+
+@pytest.mark.parametrize("name", ["channel_def", "label_def"])
+def test_labels_are_held_against_what_the_bundle_says_by_either_name(folders: tuple[Path, Path], name: str) -> None:
+    edit(folders[1] / "ct_lungs" / "configs" / "metadata.json", '"channel_def"', f'"{name}"')
+    pin("ct_lungs", folders[1])
+    assert load_catalog(*folders).available
+    edit(folders[0] / "ct_lungs" / "pipeline.toml", "value = 2\n", "value = 3\n")
+    assert fault_of(folders).reason == "labels"
+
+
+def test_a_bundle_that_does_not_say_what_its_labels_mean_needs_somebody_who_does(folders: tuple[Path, Path]) -> None:
+    edit(folders[1] / "ct_lungs" / "configs" / "metadata.json", '"channel_def"', '"nothing"')
+    pin("ct_lungs", folders[1])
+    assert "labels_source" in fault_of(folders).sentence
+    edit(folders[0] / "ct_lungs" / "pipeline.toml", "[series]", 'labels_source = "README of the bundle, section Output"\n[series]')
+    assert load_catalog(*folders).available
+
+
+def test_an_evaluator_of_its_own_may_be_asked_for_less_than_it_can(folders: tuple[Path, Path]) -> None:
+    edit(folders[1] / "ct_lungs" / "configs" / "metadata.json", '"2": "left lung"', '"2": "left lung", "3": "heart"')
+    pin("ct_lungs", folders[1])
+    assert fault_of(folders).reason == "labels"
+    edit(folders[0] / "ct_lungs" / "pipeline.toml", "[series]", 'mode = "engine"\n[series]')
+    assert load_catalog(*folders).available
 
 
 def test_pinning_rewrites_the_digest_and_nothing_else(folders: tuple[Path, Path]) -> None:

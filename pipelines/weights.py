@@ -1,0 +1,68 @@
+"""Networks that come as one file: TorchScript, and what ``torch.export`` saves."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.errors import BundleContract, BundleMissing
+
+
+class Program(torch.nn.Module):
+    """An exported program as a network that an evaluator can hold.
+
+    An exported program is fixed to one device and one mode; ``to``, ``train`` and ``eval`` must leave it alone.
+
+    Parameters
+    ----------
+    program : ExportedProgram
+        On the device where it is to run.
+    """
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        super().__init__()
+        self._run = (program.module(),)  # in a tuple: no submodule, which eval() would reach
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """Run it on a batch of windows."""
+        return self._run[0](image)
+
+
+def load_network(root: Path, name: str, device: torch.device) -> torch.nn.Module:
+    """Load a network from one file of a bundle.
+
+    Parameters
+    ----------
+    root : Path
+        The bundle's folder.
+    name : str
+        Relative to it: ``models/model.ts`` (TorchScript) or ``models/model.pt2`` (exported program).
+    device : torch.device
+        Where it is to run.
+
+    Raises
+    ------
+    BundleMissing
+        reason ``file``.
+    BundleContract
+        reason ``weights``: torch cannot read it.
+    """
+    path = root / name
+    if not path.is_file():
+        raise BundleMissing(f"Bundle {root.name} needs the file {name}, which is not there.", reason="file")
+    try:
+        if path.suffix == ".ts":
+            return torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call,no-any-return]
+        from torch.export.passes import move_to_device_pass
+
+        return Program(move_to_device_pass(torch.export.load(path), str(device)))
+    except (RuntimeError, OSError, ValueError, AssertionError, LookupError, pickle.UnpicklingError) as error:
+        raise BundleContract(f"torch cannot read {name} of bundle {root.name}: {error}.", reason="weights") from error
+
+
+def has_weights(network: Any) -> bool:
+    """Whether a network has any number that must have been learned."""
+    return isinstance(network, torch.nn.Module) and next(network.parameters(), None) is not None
