@@ -116,7 +116,8 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     _check_prerequisites(pipeline)
     bundle = models_folder / pipeline.bundle
     if not bundle.is_dir():
-        how = f" {pipeline.origin.get}" if pipeline.origin and pipeline.origin.get else ""
+        get = pipeline.origin.get if pipeline.origin else ""
+        how = f" To bring it: {get}; read it; then radnode pipelines pin {pipeline.name}." if get else ""
         raise BundleMissing(f"There is no bundle {pipeline.bundle} in {models_folder}.{how}", reason="absent")
     metadata = _read_metadata(bundle)
     _check_labels(pipeline, metadata.network_data_format.outputs.pred)

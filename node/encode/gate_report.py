@@ -21,7 +21,7 @@ VOLUME = "118565006"  # SCT
 #: (111017, DCM, "CAD Processing and Findings Summary") = (111241, DCM, "All algorithms succeeded; without findings"), CID 6047.
 WITHOUT_FINDINGS = ("111017", ("111241", "DCM"))
 ABSENT = ("272519000", "SCT")  # CID 241
-ANATOMICAL_STRUCTURE = "123037004"  # SCT
+ANATOMICAL_STRUCTURES = frozenset({"91723000", "123037004"})  # SCT
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _check_absence(content: list[Dataset], finding: Finding) -> Iterator[str]:
     name, value = WITHOUT_FINDINGS
     if codes_of(content, name) != [value]:
         yield "it does not say that the algorithm succeeded without findings"
-    anatomical = finding.category.value == ANATOMICAL_STRUCTURE
+    anatomical = finding.category.value in ANATOMICAL_STRUCTURES
     if codes_of(content, finding.type.value) != ([] if anatomical else [ABSENT]):
         yield "it calls an anatomical structure absent or present" if anatomical else "it does not say Absent"
     if any(item.ValueType in {"NUM", "IMAGE", "SCOORD", "SCOORD3D"} for item in content):

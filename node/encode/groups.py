@@ -26,7 +26,9 @@ MOST_POINTS = 65534 // 8
 
 AREA = CodedValue("42798000", "SCT", "Area")
 SQUARE_MILLIMETRE = CodedValue("mm2", "UCUM", "square millimeter")
-ANATOMICAL_STRUCTURE = "123037004"  # SCT; other categories (a lesion) say nothing of where they are
+#: What says that a finding is a place in the body; other categories (a lesion) say nothing of where they are. PS3.16 CID 7150 has the first
+#: code; the second is its parent, Body structure, which many objects have under the name of the first.
+ANATOMICAL_STRUCTURES = frozenset({"91723000", "123037004"})
 
 
 def list_groups(making: Making, segments: tuple[Segment, ...], segmentation: Segmentation | None, stand_ins: list[Dataset]) -> list[Any]:
@@ -52,7 +54,7 @@ def _state_absence(finding: Finding, making: Making) -> sr.MeasurementsAndQualit
     has no finding (CID 6047).
     """
     evaluations = [sr.QualitativeEvaluation(codes.DCM.CADProcessingAndFindingsSummary, codes.cid6047.AllAlgorithmsSucceededWithoutFindings)]
-    if finding.category.value != ANATOMICAL_STRUCTURE:
+    if finding.category.value not in ANATOMICAL_STRUCTURES:
         evaluations.append(sr.QualitativeEvaluation(coded(finding.type), codes.cid241.Absent))
     return sr.MeasurementsAndQualitativeEvaluations(qualitative_evaluations=evaluations, **_describe(finding, making))
 
@@ -106,7 +108,7 @@ def _state(measured: Measurement) -> sr.Measurement:
 def _describe(finding: Finding, making: Making) -> dict[str, Any]:
     """Name what every group is about: the finding, its side, its tracking identifier and the algorithm (TID 4019)."""
     sites = None
-    if finding.laterality is not None and finding.category.value == ANATOMICAL_STRUCTURE:
+    if finding.laterality is not None and finding.category.value in ANATOMICAL_STRUCTURES:
         sites = [sr.FindingSite(coded(finding.type), laterality=coded(finding.laterality))]
     return {
         "tracking_identifier": sr.TrackingIdentifier(uid=tracking_uid(making.job, finding), identifier=finding.name),

@@ -47,12 +47,15 @@ def test_nothing_found_is_a_report_and_no_segmentation(nothing, encoded):
     assert codes_of(first, "108369006") == codes_of(second, "4147007") == [ABSENT]
 
 
-def test_an_organ_that_was_not_found_is_not_called_absent(case):
+@pytest.mark.parametrize("category", ["91723000", "123037004"])
+def test_an_organ_that_was_not_found_is_not_called_absent(case, category):
     """It may lie outside of the images; a spleen is absent after surgery."""
     grid = case.inference.volume.grid
-    empty = with_output(case, PIPELINE, LabelMap(array=np.zeros(grid.shape, np.uint8), grid=grid))
-    (report,) = encode(empty.inference, empty.job, EQUIPMENT, PIPELINE)
-    inspect([report], empty.inference, empty.job, PIPELINE)
+    of_category = {"category": PIPELINE.labels[0].category.model_copy(update={"value": category})}
+    pipeline = PIPELINE.model_copy(update={"labels": tuple(label.model_copy(update=of_category) for label in PIPELINE.labels)})
+    empty = with_output(case, pipeline, LabelMap(array=np.zeros(grid.shape, np.uint8), grid=grid))
+    (report,) = encode(empty.inference, empty.job, EQUIPMENT, pipeline)
+    inspect([report], empty.inference, empty.job, pipeline)
     (group,) = groups_of(dcmread(BytesIO(report.content)))
     assert codes_of(group, "111017") == [WITHOUT]
     assert ABSENT not in [code for item in group if item.ValueType == "CODE" for code in codes_of([item], name_of(item))]
