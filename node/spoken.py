@@ -20,6 +20,7 @@ STEPS: Mapping[str, tuple[int, str]] = {
     "source.purged": (16, "instances purged"),
     "result.purged": (16, "results purged, which were delivered"),
     "quarantine.purged": (16, "instances purged that were kept apart"),
+    "instance.damaged": (5, "answered Success, and no longer whole on the disk: kept aside, to be sent again"),
     "instance.adopted": (5, "row rebuilt from the file after a crash"),
     "instance.quarantined": (5, "of another patient than its study, kept apart from it"),
     "instance.refused": (6, "instance refused"),

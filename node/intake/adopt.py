@@ -60,7 +60,7 @@ def adopt_all(ledger: Ledger, spool: Spool) -> int:
     def adopt(slot: Path) -> bool:
         found = read_sealed(slot)
         if found is None:
-            return False
+            return _keep_damaged(ledger, spool, slot)
         sealed = ledger.write(lambda tx: _renamed(tx, found))
         spool.keep([spool.draft_of(slot, sealed.key)])
         ledger.write(lambda tx: _adopt(tx, sealed, adopted))
@@ -70,6 +70,24 @@ def adopt_all(ledger: Ledger, spool: Spool) -> int:
     if adopted or removed:
         log.info("spool.recovered", adopted=len(adopted), removed=removed)
     return len(adopted)
+
+
+def _keep_damaged(ledger: Ledger, spool: Spool, slot: Path) -> bool:
+    """Set aside what is not whole although it was once; False when it never was, so that nobody was answered.
+
+    A file gets its key behind the answer to its sender. When one with a key does not bear out its seal, the disk has not kept it.
+    """
+    key = spool.named(slot)
+    if key is None:
+        return False
+    kept = f"quarantine/damaged/{slot.stem}.dcm"
+    spool.keep([spool.draft_of(slot, kept)])
+    sentence = "It was whole when its sender was answered, and is no longer: look after the disk, and have it sent again."
+    error = StorageError(sentence, reason="damaged")
+    log.error("instance.damaged", code=error.full_code, sentence=sentence, key=key, kept=kept)
+    ledger.write(lambda tx: None if spooled.is_known(tx, kept) else instances.record_damaged(tx, key, kept, error))
+    spool.delete(key)
+    return True
 
 
 def _renamed(tx: Transaction, sealed: Sealed) -> Sealed:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from node.core.errors import ConflictingDuplicate
+from node.core.errors import ConflictingDuplicate, StorageError
 from node.core.study import Accepted, Arrival, Instance, Peer, Source
 from node.ledger import quarantine, schema, studies
 from node.ledger.audit import About, Entry, record, record_all
@@ -175,6 +175,11 @@ def is_purged(tx: Transaction, sop_instance_uid: str) -> bool:
 def record_conflict(tx: Transaction, accepted: Accepted, key: str) -> None:
     """Write down that bytes were refused because others are held under their UID, and where they are kept."""
     record_all(tx, [_conflict(accepted, key)])
+
+
+def record_damaged(tx: Transaction, key: str, kept: str, error: StorageError) -> None:
+    """Write down that bytes which were answered for are no longer whole: what they were called, and where they are kept."""
+    record(tx, "instance.damaged", {"key": kept, "was": key, "sentence": error.sentence}, code=error.full_code)
 
 
 def refuse(tx: Transaction, arrival: Arrival, size: int, code: str, sentence: str) -> None:

@@ -26,6 +26,7 @@ def known_keys(tx: Transaction) -> set[str]:
 
 
 def _evidence(tx: Transaction) -> set[str]:
-    """What is kept because it contradicts something that is held."""
-    details = tx.execute(sa.select(schema.audit.c.detail).where(schema.audit.c.event == "instance.conflict")).scalars()
+    """What is kept because it contradicts something that is held, or because the disk has not kept it whole."""
+    is_evidence = schema.audit.c.event.in_(("instance.conflict", "instance.damaged"))
+    details = tx.execute(sa.select(schema.audit.c.detail).where(is_evidence)).scalars()
     return {detail["key"] for detail in details}

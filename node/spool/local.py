@@ -75,6 +75,12 @@ class LocalSpool:
         """What lies sealed in a slot that somebody has left, and under which key it is to be kept."""
         return Draft(final=self.path(key), waiting=waiting)
 
+    def named(self, waiting: Path) -> str | None:
+        """The key that the file of a slot has got; None when it has none yet."""
+        if waiting.stat().st_nlink == 1:
+            return None
+        return next((key for key in self.list() if self.path(key).samefile(waiting)), None)
+
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Give drafts their final names, durably.
 

@@ -98,6 +98,10 @@ class RemoteSpool:
         """What lies sealed in a slot, and under which key it is to be kept."""
         return self._local.draft_of(waiting, key)
 
+    def named(self, waiting: Path) -> str | None:
+        """None: what has its key lies in the store, and was read back when it was put there."""
+        return self._local.named(waiting)
+
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Put drafts into the store, several at a time; return when each is there, whole.
 

@@ -26,6 +26,10 @@ class Spool(Protocol):
         """What lies sealed in a slot that somebody has left, and under which key it is to be kept."""
         ...
 
+    def named(self, waiting: Path) -> str | None:
+        """The key that the file of a slot has got on this host; None when it has none yet."""
+        ...
+
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Have drafts lie durably under their keys, where every host that needs them finds them.
 
