@@ -104,8 +104,7 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     Raises
     ------
     BundleContract
-        reason ``metadata``, ``labels``, ``prerequisites``, ``measurement``, ``pattern``, ``manifest``, ``symlink`` or those of
-        `read_pipeline`.
+        reason ``metadata``, ``labels``, ``prerequisites``, ``measurement``, ``manifest``, ``symlink`` or those of `read_pipeline`.
     BundleMissing
         reason ``absent`` (there is no such folder; the sentence says where to get it), ``metadata`` or ``inference``.
     DigestMismatch
@@ -215,11 +214,6 @@ def _check_declaration(pipeline: Pipeline) -> None:
             "percent_below is measured in Hounsfield units, on CT alone; mean on CT alone or on MR alone. The first input counts.",
             reason="measurement",
         )
-    for given in pipeline.inputs:
-        try:
-            re.compile(given.description_pattern)
-        except re.error as error:
-            raise BundleContract(f"description_pattern is not a regular expression: {error}.", reason="pattern") from error
 
 
 def _check_labels(pipeline: Pipeline, pred: _Channels) -> None:

@@ -38,12 +38,15 @@ class Volume:
         The data set of each slice without its pixels, in slice order: what an encoder copies identity from.
     series_instance_uid : str
         The series that was read.
+    stack : str
+        The stack of it that was read; empty when it is a single one.
     """
 
     array: NDArray[np.float32]
     grid: Grid
     headers: tuple[Dataset, ...]
     series_instance_uid: str
+    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -257,7 +260,16 @@ class Inference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesFiles:
-    """The files of one series, as the runner is given them."""
+    """The files of one series, as the runner is given them.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Of all its instances, in any order.
+    stack : str
+        Which stack of it is meant; empty when it is a single one. See `pipelines.stacks`.
+    """
 
     series_instance_uid: str
     paths: tuple[Path, ...]
+    stack: str = ""

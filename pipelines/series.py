@@ -18,6 +18,7 @@ from pipelines.header import read_header
 from pipelines.pixels import read_planes, rescale_of
 from pipelines.result import SeriesFiles, Volume
 from pipelines.stacking import stack
+from pipelines.stacks import take
 
 #: What every instance of one series must have, and have alike.
 IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -37,7 +38,7 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
 
 @damage_refused()
 def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: None) -> Volume:
-    """Read one series into one array.
+    """Read one series, or one stack of it, into one array.
 
     Headers are judged before any pixel is decoded, so that a refusal costs little.
 
@@ -58,7 +59,7 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
     IdentityConflict
         reason ``missing`` or ``mixed``.
     GeometryError
-        See `pipelines.stacking.stack`.
+        See `pipelines.stacks.take` and `pipelines.stacking.stack`.
     UnsupportedPixelData
         See `pipelines.frames.slices_of`, `pipelines.pixels.read_slice` and `read_frames`.
     """
@@ -66,7 +67,7 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
     if not instances:
         raise GeometryError("The series has no instances.", reason="too_few")
     check_identity(instances, files.series_instance_uid)
-    found = slices_of(instances)
+    found = take(slices_of(instances), files.stack)
     order, grid = stack([each.header for each in found], [each.frame for each in found])
     accept(grid)
     slices = [found[index] for index in order]
@@ -83,6 +84,7 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
         grid=grid,
         headers=tuple(each.header for each in slices),
         series_instance_uid=files.series_instance_uid,
+        stack=files.stack,
     )
 
 

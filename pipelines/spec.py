@@ -10,22 +10,17 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from pipelines.declaration import Declaration, Name, Span
 from pipelines.errors import BundleContract
 from pipelines.openings import openings_in
+from pipelines.rules import Input, SeriesRule
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
+__all__ = ["Declaration", "Input", "Name", "Pipeline", "SeriesRule", "Span", "read_pipeline"]
+
 #: Bundles keep the names under which they were published.
 BundleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{1,63}$")]
-
-
-class Declaration(BaseModel):
-    """Base of every table in pipeline.toml: frozen, and unknown keys are faults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 #: What can be measured on each kind of output.
 MEASURABLE: dict[str, frozenset[str]] = {
     "labelmap": frozenset({"volume_ml", "mean", "percent_below"}),
@@ -35,55 +30,12 @@ MEASURABLE: dict[str, frozenset[str]] = {
 }
 
 
-class Span(Declaration):
-    """A closed interval."""
-
-    min: float
-    max: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Span:
-        if self.min > self.max:
-            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
-        return self
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.min <= value <= self.max
-
-    def __str__(self) -> str:
-        return f"{self.min:g} to {self.max:g}"
-
-
 class Concept(Declaration):
     """A coded concept; the scheme is SCT (SNOMED CT), DCM, UCUM, NCIt, or 99RADNODE where no standard has a code."""
 
     value: Annotated[str, Field(min_length=1, max_length=16)]
     scheme: Literal["SCT", "DCM", "UCUM", "NCIt", "99RADNODE"]
     meaning: Annotated[str, Field(min_length=1, max_length=64)]
-
-
-class SeriesRule(Declaration):
-    """Which series of a complete study the pipeline takes.
-
-    Empty lists and absent spans are rules that always hold.
-    """
-
-    modality: tuple[str, ...]
-    sop_class_uid: tuple[str, ...] = ()
-    image_type_all: tuple[str, ...] = ()
-    image_type_none: tuple[str, ...] = ()
-    body_part: tuple[str, ...] = ()
-    orientation: Literal["axial", "coronal", "sagittal", "any"] = "any"
-    instances: Span = Span(min=1, max=100_000)
-    slice_thickness_mm: Span | None = None
-    description_pattern: str = ""
-    choose: Literal["thinnest", "most_instances", "all"] = "thinnest"
-
-
-class Input(SeriesRule):
-    """One of the images that the bundle loads; with several, their order is the order of the bundle's channels."""
-
-    name: Name = "image"
 
 
 class Limits(Declaration):
@@ -187,7 +139,7 @@ class Pipeline(Declaration):
     labels_source: str = ""
     prerequisites: tuple[Prerequisite, ...] = ()
     prerequisites_met_by_site: bool = False
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -204,6 +156,8 @@ class Pipeline(Declaration):
         for what, values in (("labels", [label.value for label in self.labels]), ("inputs", [given.name for given in self.inputs])):
             if len(set(values)) != len(values):
                 raise ValueError(f"two {what} have the same {'value' if what == 'labels' else 'name'}")
+        if len(self.inputs) > 1 and any(given.choose == "all" for given in self.inputs):
+            raise ValueError('choose = "all" belongs to a pipeline of one input')
         if self.outputs.kind == "labelmap" and any(label.value == 0 for label in self.labels):
             raise ValueError("0 is the background of a label map and no label")
         return self

@@ -80,7 +80,7 @@ def stack(headers: Sequence[Dataset], frames: Sequence[int] = ()) -> tuple[tuple
         shape=(len(headers), int(headers[0].Rows), int(headers[0].Columns)),
         affine=affine,
         frame_of_reference_uid=str(headers[0].FrameOfReferenceUID),
-        sop_instance_uids=tuple(str(headers[index].SOPInstanceUID) for index in order),
+        sop_instance_uids=tuple(str(headers[index].get("SOPInstanceUID", "")) for index in order),
         frame_numbers=tuple(frames[index] for index in order) if any(frames) else (),
     )
     return tuple(int(index) for index in order), grid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -12,10 +12,12 @@ from rich.text import Text
 from pipelines.catalog import Catalog
 from pipelines.codes.table import Match
 from pipelines.errors import CodedError
+from pipelines.facts import SeriesFacts
 from pipelines.openings import Opening
 from pipelines.place import Place
 from pipelines.result import Inference
-from pipelines.selection import Selection
+from pipelines.rules import Input
+from pipelines.selection import Choice
 from pipelines.spec import read_pipeline
 
 
@@ -68,11 +70,14 @@ def next_steps(*steps: str) -> Group:
     return Group(Text("Next:"), *(Text(f"  {number}. {step}") for number, step in enumerate(steps, start=1)))
 
 
-def of_selection(selection: Selection, instances: Mapping[str, int]) -> Table:
-    """Whether each series of a folder is taken, or why not."""
-    table = Table(Column("series", overflow="fold"), "instances", Column("taken", overflow="fold"))
-    for uid, count in instances.items():
-        table.add_row(uid, str(count), "yes" if uid in selection.chosen else _text(selection.reasons[uid].sentence))
+def of_choice(inputs: Sequence[Input], choice: Choice, found: Iterable[SeriesFacts]) -> Table:
+    """Whether each series of a folder is taken, and as which input, or why not."""
+    table = Table(Column("series", overflow="fold"), "slices", Column("taken", overflow="fold"))
+    said = {name: reason.sentence for name, reason in choice.reasons.items()}
+    for one in choice.sets:
+        said |= {facts.name: "yes" if len(inputs) == 1 else f"as {given.name}" for given, facts in zip(inputs, one, strict=True)}
+    for facts in found:
+        table.add_row(_text(facts.name), str(facts.instances), _text(said[facts.name]))
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +16,13 @@ from rich.progress import track
 from pipelines import catalog, tables
 from pipelines.draft import draft, write_draft
 from pipelines.errors import BundleMissing, NoUsableSeries, UnsupportedPixelData
+from pipelines.facts import SeriesFacts, survey
 from pipelines.mounting import Verb
 from pipelines.place import Place, files_in
 from pipelines.result import SeriesFiles
-from pipelines.selection import facts_of, select
+from pipelines.rules import Input
+from pipelines.selection import choose
 from pipelines.series import read_headers
-from pipelines.spec import SeriesRule
 
 #: Exit status when something was refused, as for a faulty configuration.
 REFUSED = 2
@@ -98,33 +99,40 @@ def run(
     """
     console = open_console()
     entry = catalog.load_entry(place.pipelines / name / "pipeline.toml", place.models)
-    chosen = _choose(entry.pipeline.inputs[0], folder, console)
+    chosen = _choose(entry.pipeline.inputs, folder, console)
     with console.status("loading torch and the model"):
         # Imported only now: listing, pinning and refusing need no torch.
         from pipelines.runner import Runner
 
         runner = Runner(entry, device)
         runner.load()
-    for files in chosen:
-        with console.status(f"{entry.pipeline.title}: {len(files.paths)} instances on {runner.device_text}"):
-            inference = runner.run(files)
+    for inputs in chosen:
+        instances = sum(len(files.paths) for files in inputs)
+        with console.status(f"{entry.pipeline.title}: {instances} instances on {runner.device_text}"):
+            inference = runner.run(*inputs)
         console.print(tables.of_findings(inference))
         if save is not None:
-            target = save if len(chosen) == 1 else save.with_stem(f"{save.stem}-{files.series_instance_uid}")
+            target = save if len(chosen) == 1 else save.with_stem(f"{save.stem}-{inputs[0].series_instance_uid}")
             np.savez_compressed(target, labels=inference.masks.array, affine_lps=inference.volume.grid.affine)
             console.print(f"labels written to {target}")
 
 
-def _choose(rule: SeriesRule, folder: Path, console: Console) -> tuple[SeriesFiles, ...]:
-    """Group the folder's files by series, print what happens to each, and return those that are taken."""
+def _choose(inputs: Sequence[Input], folder: Path, console: Console) -> tuple[tuple[SeriesFiles, ...], ...]:
+    """Group the folder's files by series, print what happens to each, and return for each run the inputs that it takes."""
     series, skipped = read_folder(files_in(str(folder)), console)
     if skipped:
         console.print(f"{skipped} files are not DICOM and were left out")
-    selection = select(rule, (facts_of([header for _, header in members]) for members in series.values()))
-    console.print(tables.of_selection(selection, {uid: len(members) for uid, members in series.items()}))
-    if not selection.chosen:
-        raise NoUsableSeries(f"None of the {len(series)} series in the folder is what the pipeline takes.")
-    return tuple(SeriesFiles(series_instance_uid=uid, paths=tuple(path for path, _ in series[uid])) for uid in selection.chosen)
+    found = [facts for members in series.values() for facts in survey([header for _, header in members])]
+    choice = choose(inputs, found)
+    console.print(tables.of_choice(inputs, choice, found))
+    if not choice.sets:
+        raise NoUsableSeries(" ".join(choice.missing) or f"None of the {len(series)} series in the folder is what the pipeline takes.")
+    return tuple(tuple(_files_of(facts, series) for facts in inputs) for inputs in choice.sets)
+
+
+def _files_of(facts: SeriesFacts, series: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> SeriesFiles:
+    uid = facts.series_instance_uid
+    return SeriesFiles(series_instance_uid=uid, paths=tuple(path for path, _ in series[uid]), stack=facts.stack)
 
 
 def read_folder(paths: Iterable[Path], console: Console) -> tuple[dict[str, list[tuple[Path, Dataset]]], int]:

@@ -86,7 +86,15 @@ def i1_every_acknowledged_instance_is_on_disk(node: Node, acknowledged: Collecti
 def i2_one_job_for_each_input(node: Node) -> None:
     jobs = [row for row in node.rows("work") if row["kind"] == "infer"]
     inputs = Counter(
-        (row["study_instance_uid"], row["revision"], str(row["series_instance_uids"]), row["pipeline"], row["model_digest"]) for row in jobs
+        (
+            row["study_instance_uid"],
+            row["revision"],
+            str(row["series_instance_uids"]),
+            str(row["stacks"]),
+            row["pipeline"],
+            row["model_digest"],
+        )
+        for row in jobs
     )
     assert not {key for key, count in inputs.items() if count > 1}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
+from itertools import zip_longest
 
 from node import __version__, process
 from node.app.attendant import Attendant
@@ -13,10 +13,10 @@ from node.app.remotes import destinations_of
 from node.app.role import Role, policy_of, read_catalog, run_queue
 from node.app.schedule import shadow_of
 from node.config import Config
-from node.core.job import Work
+from node.core.job import Job, Work
 from node.core.result import Equipment
 from node.ledger import spooled
-from node.work.infer import Inference
+from node.work.infer import Files, Inference
 from node.work.lease import Heart
 from node.work.loop import Loop
 from pipelines.catalog import Catalog
@@ -58,16 +58,16 @@ def run(config: Config, stop: threading.Event) -> None:
         run_queue(role, "infer", heart, loop, config.work, stop)
 
 
-def _requests(config: Config, catalog: Catalog, device: str) -> Callable[[Work, Sequence[Path]], tuple[process.Request, float]]:
+def _requests(config: Config, catalog: Catalog, device: str) -> Callable[[Work, Files], tuple[process.Request, float]]:
     equipment = Equipment(**config.equipment.model_dump(), software_version=__version__)
 
-    def ask(task: Work, paths: Sequence[Path]) -> tuple[process.Request, float]:
-        name = task.job.pipeline
+    def ask(task: Work, files: Files) -> tuple[process.Request, float]:
+        name, job = task.job.pipeline, task.job
         if name in catalog.unavailable:
             raise catalog.unavailable[name]
         request = process.Request(
-            job=task.job,
-            inputs=(SeriesFiles(series_instance_uid=task.job.series_instance_uids[0], paths=tuple(paths)),),
+            job=job,
+            inputs=inputs_of(job, files),
             pipelines=config.pipelines.folder,
             models=config.pipelines.models,
             device=device,
@@ -76,3 +76,11 @@ def _requests(config: Config, catalog: Catalog, device: str) -> Callable[[Work, 
         return request, catalog.available[name].pipeline.limits.seconds
 
     return ask
+
+
+def inputs_of(job: Job, files: Files) -> tuple[SeriesFiles, ...]:
+    """The files of each input of a job, in the pipeline's order, and which stack of them is meant."""
+    return tuple(
+        SeriesFiles(series_instance_uid=uid, paths=tuple(files[uid]), stack=stack)
+        for uid, stack in zip_longest(job.series_instance_uids, job.stacks, fillvalue="")
+    )

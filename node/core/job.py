@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from itertools import zip_longest
 from typing import Literal
 
 from node.core.uids import derive_uid, derive_uuid
@@ -29,6 +30,8 @@ class Job:
         Our AE title: two nodes that process the same study make different objects.
     series_instance_uids : tuple of str
         The input series, in the pipeline's order.
+    stacks : tuple of str
+        Which stack of each of them is meant; empty when all are single ones.
     queued_at : datetime
         When the study was judged complete, aware and in UTC. It is written once and dates the objects, so that a retry
         makes not only the same identifiers but the same bytes.
@@ -44,11 +47,13 @@ class Job:
     model_digest: str
     input_sha256: str
     queued_at: datetime
+    stacks: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
         """The natural key: everything that makes this job another one than its neighbours."""
-        return (self.node_ae, self.study_instance_uid, str(self.revision), *self.series_instance_uids, self.pipeline, self.model_digest)
+        inputs = [f"{uid}#{stack}" if stack else uid for uid, stack in zip_longest(self.series_instance_uids, self.stacks, fillvalue="")]
+        return (self.node_ae, self.study_instance_uid, str(self.revision), *inputs, self.pipeline, self.model_digest)
 
     @property
     def id(self) -> str:

@@ -218,6 +218,7 @@ class Assembler:
                 study_instance_uid=study.study_instance_uid,
                 revision=study.revision,
                 series_instance_uids=taken.series_instance_uids,
+                stacks=taken.stacks,
                 pipeline=taken.pipeline,
                 model_digest=taken.model_digest,
                 input_sha256=taken.input_sha256,

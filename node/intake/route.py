@@ -11,17 +11,19 @@ from pathlib import Path
 from node.core.errors import CodedError, IdentityConflict, InputError, NoUsableSeries
 from node.core.study import Instance
 from pipelines.catalog import Catalog, Entry
-from pipelines.selection import SeriesFacts, facts_of, select
+from pipelines.facts import SeriesFacts, survey
+from pipelines.selection import Choice, choose
 from pipelines.series import read_headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A pipeline takes these series."""
+    """A pipeline takes these series, in the order of its inputs, and of each the stack; ``stacks`` is empty when all are single ones."""
 
     pipeline: str
     model_digest: str
     series_instance_uids: tuple[str, ...]
+    stacks: tuple[str, ...]
     input_sha256: str
 
 
@@ -67,7 +69,7 @@ def route(instances: Sequence[Instance], paths: Mapping[str, Path], catalog: Cat
             entry = catalog.available[name]
             taken.extend(_ask(entry, facts, unread, series))
         except _NothingTaken as nothing:
-            code = NoUsableSeries(str(nothing), reason=_shared(nothing.reasons)).full_code
+            code = NoUsableSeries(str(nothing), reason=nothing.code).full_code
             not_taken.append(NotTaken(pipeline=name, code=code, sentence=str(nothing), series=nothing.reasons))
         except CodedError as error:
             not_taken.append(NotTaken(pipeline=name, code=error.full_code, sentence=error.sentence, series={}))
@@ -75,9 +77,13 @@ def route(instances: Sequence[Instance], paths: Mapping[str, Path], catalog: Cat
 
 
 class _NothingTaken(Exception):
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__("No series of the study is what this pipeline takes.")
-        self.reasons = reasons
+    """The one reason that every series has in common is the code, so that it can be counted in SQL; empty when they differ."""
+
+    def __init__(self, choice: Choice, unread: Mapping[str, str]) -> None:
+        super().__init__(" ".join(choice.missing) or "No series of the study is what this pipeline takes.")
+        self.reasons = {**unread, **{name: f"{reason.code}: {reason.sentence}" for name, reason in choice.reasons.items()}}
+        codes = {reason.partition(":")[0] for reason in self.reasons.values()}
+        self.code = "incomplete" if "incomplete" in codes else codes.pop() if len(codes) == 1 else ""
 
 
 def _check(name: str, catalog: Catalog, instances: Sequence[Instance]) -> None:
@@ -99,37 +105,36 @@ def _read_facts(
             unread[uid] = f"modality: Modality is {members[0].modality or 'missing'}, wanted is {' or '.join(sorted(wanted)) or 'nothing'}."
             continue
         try:
-            facts.append(facts_of(read_headers(paths[member.sop_instance_uid] for member in members)))
+            facts.extend(survey(read_headers(paths[member.sop_instance_uid] for member in members)))
         except InputError as error:
             unread[uid] = str(error)
     return facts, unread
 
 
 def _ask(entry: Entry, facts: Sequence[SeriesFacts], unread: Mapping[str, str], series: Mapping[str, Sequence[Instance]]) -> list[Taken]:
-    selection = select(entry.pipeline.inputs[0], facts)
-    if not selection.chosen:
-        raise _NothingTaken({**unread, **{uid: f"{reason.code}: {reason.sentence}" for uid, reason in selection.reasons.items()}})
+    choice = choose(entry.pipeline.inputs, facts)
+    if not choice.sets:
+        raise _NothingTaken(choice, unread)
     return [
         Taken(
             pipeline=entry.pipeline.name,
             model_digest=entry.model.digest,
-            series_instance_uids=(uid,),
-            input_sha256=_digest(series[uid]),
+            series_instance_uids=tuple(found.series_instance_uid for found in inputs),
+            stacks=tuple(found.stack for found in inputs) if any(found.stack for found in inputs) else (),
+            input_sha256=_digest(inputs, series),
         )
-        for uid in selection.chosen
+        for inputs in choice.sets
     ]
-
-
-def _shared(reasons: Mapping[str, str]) -> str:
-    """The one reason that every series has in common, so that it can be counted in SQL; empty when they differ."""
-    codes = {reason.partition(":")[0] for reason in reasons.values()}
-    return codes.pop() if len(codes) == 1 else ""
 
 
 def _sorted(instances: Iterable[Instance]) -> list[Instance]:
     return sorted(instances, key=lambda instance: (instance.series_instance_uid, instance.sop_instance_uid))
 
 
-def _digest(instances: Iterable[Instance]) -> str:
-    text = "\n".join(f"{instance.sop_instance_uid} {instance.sha256}" for instance in instances)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(inputs: Sequence[SeriesFacts], series: Mapping[str, Sequence[Instance]]) -> str:
+    """Over what is in the instances of every input, in order, and which stack of them it is."""
+    parts = []
+    for found in inputs:
+        lines = [f"{instance.sop_instance_uid} {instance.sha256}" for instance in series[found.series_instance_uid]]
+        parts.append("\n".join([*lines, f"stack {found.stack}"] if found.stack else lines))
+    return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()

@@ -31,6 +31,7 @@ def enqueue(tx: Transaction, job: Job, priority: int, dispatch: Dispatch, *, why
         return False
     work = Work(id=job.id, kind="infer", job_id=job.id, job=job, destination=None, priority=priority, attempt=1, dispatch=1, crashes=0)
     detail = {"pipeline": job.pipeline, "model_digest": job.model_digest, "series": list(job.series_instance_uids), "priority": priority}
+    detail |= {"stacks": list(job.stacks)} if job.stacks else {}
     record(tx, "job.queued", {**detail, "why": why}, **about(work))
     enter(tx, work, dispatch, source=studies.opened_by(tx, job.study_instance_uid, job.revision), why=why)
     return True
@@ -58,6 +59,7 @@ def enter(tx: Transaction, work: Work, dispatch: Dispatch, *, source: str = "", 
             pipeline=job.pipeline,
             model_digest=job.model_digest,
             series_instance_uids=list(job.series_instance_uids),
+            stacks=list(job.stacks) or None,
             input_sha256=job.input_sha256,
             job_id=work.job_id,
             destination=work.destination,
@@ -106,6 +108,7 @@ def work_of(row: Mapping[str, Any]) -> Work:
         model_digest=row["model_digest"],
         input_sha256=row["input_sha256"],
         queued_at=row["queued_at"],
+        stacks=tuple(row["stacks"] or ()),
     )
     names = ("id", "kind", "job_id", "destination", "priority", "attempt", "dispatch", "crashes")
     return Work(job=job, **{name: row[name] for name in names})

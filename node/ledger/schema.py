@@ -12,13 +12,8 @@ import sqlalchemy as sa
 
 from node.core.states import CIRCUIT, COMMITMENT, DELIVERY, PLEDGE, STEP, STUDY, WORK, Transitions, states_of
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+_NAMES = {"ix": "ix_%(table_name)s_%(column_0_N_name)s", "ck": "ck_%(table_name)s_%(constraint_name)s", "pk": "pk_%(table_name)s"}
+metadata = sa.MetaData(naming_convention=_NAMES)
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
@@ -129,6 +124,7 @@ work = sa.Table(
     sa.Column("due_at", UtcDateTime),  # not to be begun before
     sa.Column("handed_at", UtcDateTime),  # to the engine; NULL while it waits here, and when it is settled
     sa.Column("device", sa.String(96)),  # on which a job was begun
+    sa.Column("stacks", sa.JSON(none_as_null=True)),  # of each series; NULL when all are single ones
     sa.CheckConstraint("kind IN ('infer', 'deliver')", name="kind"),
     sa.CheckConstraint("(kind = 'deliver') = (destination IS NOT NULL)", name="destination"),
     _in_states(WORK),

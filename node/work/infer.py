@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from node.spool.draft import Draft
 from node.spool.spool import Spool
 from node.work.device import Device
 from node.work.loop import Outcome
+
+#: The files of a job: Series Instance UID -> those of its instances.
+Files = Mapping[str, Sequence[Path]]
 
 
 class Inference:
@@ -41,7 +45,7 @@ class Inference:
         ledger: Ledger,
         spool: Spool,
         device: Device[Any, Product],
-        ask: Callable[[Work, Sequence[Path]], tuple[Any, float]],
+        ask: Callable[[Work, Files], tuple[Any, float]],
         destinations: Sequence[str],
         dispatch: jobs.Dispatch,
         *,
@@ -55,7 +59,10 @@ class Inference:
     def do(self, work: Work) -> Outcome:
         """Run one job; see ``node.process.run_job`` for what it may raise."""
         members = self._members(work)
-        with self._holding(members) as files:
+        with self._holding(members) as paths:
+            files: dict[str, list[Path]] = defaultdict(list)
+            for member, path in zip(members, paths, strict=True):
+                files[member.series_instance_uid].append(path)
             asked, seconds = self._ask(work, files)
             ran = self._device.run(work.id, asked, seconds, work.job.model_digest)
         product, memory = ran.made, devices.written(Need(held=ran.held, peak=ran.peak), self._family)

@@ -7,6 +7,7 @@ import pytest
 from pydicom import dcmread
 
 from pipelines.catalog import load_catalog
+from pipelines.rules import Input
 from tests.integration.intake.assembly import CATALOG, REPOSITORY, Assembly, chest
 from tests.unit.intake.arrivals import encode_odd, sent, sent_from
 
@@ -96,6 +97,76 @@ def test_two_pipelines_answer_for_themselves(tmp_path, database):
         assert [job["pipeline"] for job in assembly.rows("work")] == ["ct_lungs"]
         code, detail = reasons(assembly)
         assert (code, detail["pipeline"]) == ("NO_USABLE_SERIES.modality", "mr_brain")
+
+
+def before_and_after(**after):
+    """A catalogue with one pipeline of two inputs: the chest after contrast, and before it."""
+    entry = CATALOG.available["ct_lungs"]
+    (given,) = entry.pipeline.inputs
+    inputs = tuple(
+        Input.model_validate(given.model_dump() | {"name": name, "contrast": contrast, **more})
+        for name, contrast, more in (("after", "given", after), ("before", "none", {}))
+    )
+    return replace(CATALOG, available={"ct_lungs": replace(entry, pipeline=entry.pipeline.model_copy(update={"inputs": inputs}))})
+
+
+def with_contrast(datasets):
+    for dataset in datasets:
+        dataset.ContrastBolusAgent = "Iomeron"
+    return datasets
+
+
+def test_a_pipeline_of_two_inputs_gets_one_job_with_both_in_order(tmp_path, database):
+    native, enhanced = chest(), with_contrast(chest(seed=1))
+    with Assembly(tmp_path, database, catalog=before_and_after()) as assembly:
+        assembly.receive(native + enhanced)
+        assembly.complete()
+        (job,) = assembly.rows("work")
+        assert job["series_instance_uids"] == [enhanced[0].SeriesInstanceUID, native[0].SeriesInstanceUID]
+        assert job["stacks"] is None
+
+
+def test_the_input_that_is_missing_is_named(tmp_path, database):
+    with Assembly(tmp_path, database, catalog=before_and_after()) as assembly:
+        assembly.receive(chest())
+        assembly.complete()
+        (row,) = assembly.events("study.not_applicable")
+        assert row.code == "NO_USABLE_SERIES.incomplete"
+        assert "Input after: no series fits." in row.detail["sentence"]
+        assert assembly.rows("work") == []
+
+
+def test_a_change_in_the_second_input_is_another_input(tmp_path):
+    digests = set()
+    for number in (1, 2):
+        native, enhanced = chest(seed=number), with_contrast(chest())
+        with Assembly(tmp_path / str(number), f"sqlite:///{tmp_path}/{number}.db", catalog=before_and_after()) as assembly:
+            assembly.receive(native + enhanced)
+            assembly.complete()
+            digests.add(assembly.rows("work")[0]["input_sha256"])
+    assert len(digests) == 2
+
+
+def test_phases_of_one_series_are_taken_by_a_rule_that_asks_for_them_and_by_no_other(tmp_path, database):
+    phases = chest()
+    for dataset in chest():
+        dataset.SOPInstanceUID, dataset.TemporalPositionIdentifier = f"{dataset.SOPInstanceUID}.2", 2
+        phases.append(dataset)
+    for dataset in phases[:30]:
+        dataset.TemporalPositionIdentifier = 1
+    entry = CATALOG.available["ct_lungs"]
+    (given,) = entry.pipeline.inputs
+    asking = given.model_copy(update={"stacks_by": ("TemporalPosition",), "choose": "all"})
+    each = replace(entry, pipeline=entry.pipeline.model_copy(update={"name": "each_phase", "inputs": (asking,)}))
+    catalog = replace(CATALOG, available={**CATALOG.available, "each_phase": each})
+    with Assembly(tmp_path, database, catalog=catalog, enabled=("each_phase", "ct_lungs")) as assembly:
+        assembly.receive(phases)
+        assembly.complete()
+        jobs = assembly.rows("work")
+        assert sorted(job["stacks"][0] for job in jobs) == ["TemporalPosition=1", "TemporalPosition=2"]
+        assert len({job["id"] for job in jobs}) == len({job["input_sha256"] for job in jobs}) == 2
+        code, detail = reasons(assembly)
+        assert (code, detail["pipeline"]) == ("NO_USABLE_SERIES.stacks", "ct_lungs")
 
 
 def test_without_pipelines_a_study_is_only_kept(tmp_path, database):

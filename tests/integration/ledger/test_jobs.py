@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from node.core.errors import BundleMissing, GeometryError, PeerUnavailable, StateError, TimedOut
-from node.ledger import jobs, leases
+from node.ledger import jobs, leases, views
 from tests.integration.ledger.made import (
     JOB,
     Tickets,
@@ -66,6 +66,17 @@ def test_a_job_is_read_as_it_was_written(ledger):
     assert work.job == JOB
     assert work.job.id == JOB.id
     assert (work.kind, work.destination, work.attempt, work.dispatch, work.crashes) == ("infer", None, 1, 1, 0)
+
+
+def test_the_stacks_of_a_job_are_kept_and_told(ledger):
+    job = replace(JOB, stacks=("EchoTime=12", ""))
+    enqueue(ledger, Tickets(), job)
+    enqueue(ledger, Tickets())
+    with ledger.reading() as tx:
+        kept, single = jobs.find(tx, job.id), jobs.find(tx, JOB.id)
+        told = [found.detail for found in views.since(tx, 0) if found.event == "job.queued"]
+    assert (kept.job, single.job) == (job, JOB)
+    assert (told[0]["stacks"], "stacks" in told[1]) == (["EchoTime=12", ""], False)
 
 
 def test_work_that_is_done_says_so(ledger):

@@ -39,7 +39,7 @@ def test_list_shows_what_is_available() -> None:
 def test_run_chooses_measures_and_saves(chest: Path, tmp_path: Path) -> None:
     done = pipelines("run", "ct_lungs", str(chest), "--device", "cpu", "--save", str(tmp_path / "labels.npz"))
     assert done.returncode == 0, done.stderr
-    for part in ("1 files are not DICOM", "The series has 6 instances", "Right lung", "Left lung", "ml", "[hnsf'U]", "below -950 HU"):
+    for part in ("1 files are not DICOM", "Size is 6 instances", "Right lung", "Left lung", "ml", "[hnsf'U]", "below -950 HU"):
         assert part in done.stdout
     saved = np.load(tmp_path / "labels.npz")
     truth = make_chest_ct().labels

@@ -8,10 +8,11 @@ from pydicom import dcmread
 
 from pipelines.catalog import Entry, load_entry
 from pipelines.errors import CodedError, IdentityConflict, ImplausibleResult
+from pipelines.facts import facts_of
 from pipelines.pixels import read_slice
 from pipelines.result import Inference, SeriesFiles
 from pipelines.runner import Runner
-from pipelines.selection import facts_of, select
+from pipelines.selection import select
 from pipelines.series import read_headers, read_volume
 from pipelines.spec import Span
 

@@ -23,6 +23,7 @@ OTHER = {
     "study_instance_uid": "1.2.4",
     "revision": 2,
     "series_instance_uids": ("1.2.3.2", "1.2.3.1"),
+    "stacks": ("EchoTime=12", ""),
     "pipeline": "ct_liver",
     "model_digest": "c" * 64,
 }
@@ -51,6 +52,14 @@ def test_nothing_else_does(field):
 def test_the_order_and_the_number_of_the_input_series_matter():
     jobs = [dataclasses.replace(JOB, series_instance_uids=uids) for uids in [("1", "2"), ("2", "1"), ("1",), ("12",), ("1", "2", "2")]]
     assert len({job.id for job in jobs}) == len(jobs)
+
+
+def test_stacks_of_one_series_are_jobs_of_their_own_and_a_single_one_is_as_before():
+    stacks = [(), ("EchoTime=12", ""), ("", "EchoTime=12"), ("EchoTime=24", "")]
+    assert len({dataclasses.replace(JOB, stacks=some).id for some in stacks}) == len(stacks)
+    assert dataclasses.replace(JOB, stacks=("", "")).id == JOB.id
+    # drawn when jobs knew no stacks: what was made then must never be made again under another name
+    assert JOB.id == "a0fc357c-92fa-5c01-ba5b-73001c96ffbc"
 
 
 def test_what_a_job_makes_has_identifiers_of_its_own():

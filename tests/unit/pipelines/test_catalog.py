@@ -104,7 +104,6 @@ def test_a_symbolic_link_is_refused(folders: tuple[Path, Path]) -> None:
     [
         ("pipelines/ct_lungs/pipeline.toml", "value = 2\n", "value = 3\n", "labels"),
         ("pipelines/ct_lungs/pipeline.toml", 'modality = ["CT"]', 'modality = ["CT", "MR"]', "measurement"),
-        ("pipelines/ct_lungs/pipeline.toml", "[limits]", 'description_pattern = "("\n[limits]', "pattern"),
         ("pipelines/ct_lungs/pipeline.toml", "[series]", 'prerequisites = ["skull_stripping"]\n[series]', "prerequisites"),
         ("pipelines/ct_lungs/pipeline.toml", "[outputs]", '[outputs]\nkind = "channels"', "labels"),
         ("pipelines/ct_lungs/pipeline.toml", "[outputs]", '[outputs]\nkind = "scores"', "declaration"),

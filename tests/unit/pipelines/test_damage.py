@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import CodedError
+from pipelines.facts import facts_of
 from pipelines.result import SeriesFiles
-from pipelines.selection import facts_of
 from pipelines.series import read_headers, read_volume
 from tests.phantoms import write_ct_chest
 
