@@ -95,6 +95,7 @@ def _summarise(inference: Inference) -> dict[str, Any]:
         "model_digest": inference.model.digest,
         "device": inference.device,
         "rung": inference.rung,
+        **({"registration": list(inference.registration)} if inference.others else {}),
         "output": type(inference.output).__name__,
         "seconds": {stage: round(seconds, 3) for stage, seconds in inference.seconds.items()},
         "findings": {

@@ -226,6 +226,8 @@ class Inference:
         As `pipelines.spec.Outputs.kind` says.
     others : tuple of Volume
         The further inputs, in the pipeline's order.
+    registration : tuple of str
+        What was done to each input to lay it upon the first; see `pipelines.alignment`.
     device : str
         Where the model ran: ``cpu`` or ``cuda:0 (NVIDIA ...)``.
     seconds : dict of str to float
@@ -243,6 +245,7 @@ class Inference:
     seconds: dict[str, float]
     rung: str = "as configured"
     others: tuple[Volume, ...] = ()
+    registration: tuple[str, ...] = ()
 
     @property
     def masks(self) -> Masks:

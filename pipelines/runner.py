@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from time import perf_counter
 
-import numpy as np
 import torch
 
+from pipelines.alignment import align
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry, check_digest
 from pipelines.errors import BundleContract, GeometryError, NoUsableSeries
@@ -22,8 +22,6 @@ from pipelines.stages import Means
 
 #: Limits are inclusive; a length that is written as 1.6 must not fail by the last bit of its norm.
 LENGTH_DECIMALS = 4
-#: Two grids are one when their affines agree to this many millimetres.
-SAME_PLACE_MM = 1e-2
 
 
 class Runner:
@@ -89,7 +87,7 @@ class Runner:
         Raises
         ------
         IdentityConflict, GeometryError, UnsupportedPixelData
-            The series cannot be used: see `pipelines.series.read_volume`, `check_limits` and `check_one_grid`.
+            The series cannot be used: see `pipelines.series.read_volume`, `check_limits` and `pipelines.alignment.align`.
         NoUsableSeries
             reason ``inputs``: another number of series than the pipeline takes.
         DigestMismatch, BundleMissing, BundleContract, WrongOutput
@@ -105,8 +103,8 @@ class Runner:
         check_inputs(pipeline, len(inputs))
         started = perf_counter()
         with memory_named(self.device):
-            volumes = [read_volume(files, accept=partial(check_limits, pipeline.limits)) for files in inputs]
-            check_one_grid(volumes)
+            aligned = align([read_volume(files, accept=partial(check_limits, pipeline.limits)) for files in inputs])
+            volumes = aligned.volumes
         read = perf_counter() - started
         (output, stages), rung = climb(self._rungs(), partial(self._predict, volumes))
         started = perf_counter()
@@ -123,6 +121,7 @@ class Runner:
             device="cpu" if rung is Rung.CPU else self.device_text,
             seconds={"read": read, **stages, "measure": perf_counter() - started},
             rung=rung,
+            registration=aligned.registration,
         )
 
     def _rungs(self) -> Iterator[Rung]:
@@ -163,22 +162,6 @@ def check_inputs(pipeline: Pipeline, given: int) -> None:
     """
     if given != len(pipeline.inputs):
         raise NoUsableSeries(f"{pipeline.name} takes {len(pipeline.inputs)} series, {given} were given.", reason="inputs")
-
-
-def check_one_grid(volumes: Sequence[Volume]) -> None:
-    """Refuse volumes that do not lie on each other, voxel by voxel.
-
-    Raises
-    ------
-    GeometryError
-        reason ``grids``.
-    """
-    first = volumes[0].grid
-    for number, volume in enumerate(volumes[1:], start=2):
-        grid = volume.grid
-        is_same = grid.shape == first.shape and grid.frame_of_reference_uid == first.frame_of_reference_uid
-        if not is_same or not np.allclose(grid.affine, first.affine, rtol=0.0, atol=SAME_PLACE_MM):
-            raise GeometryError(f"The voxels of series {number} do not lie on those of the first; nothing is resampled.", reason="grids")
 
 
 def check_limits(limits: Limits, grid: Grid) -> None:

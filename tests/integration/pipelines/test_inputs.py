@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.alignment import align
 from pipelines.facts import SeriesFacts, facts_of, survey
+from pipelines.result import SeriesFiles
 from pipelines.rules import Input, SeriesRule
 from pipelines.selection import choose, select, why_not
-from pipelines.series import read_headers
+from pipelines.series import read_headers, read_volume
 from pipelines.spec import read_pipeline
 
 REPOSITORY = Path(__file__).parents[3]
@@ -127,3 +129,13 @@ def test_lungs_are_taken_of_the_real_chest_as_ever(test_data: Path) -> None:
     (chest,) = facts_in(test_data / "ct_chest_lidc0001" / "ct")
     assert why_not(rule, chest) is None
     assert (chest.stack, chest.fault, chest.slice_spacing_mm, chest.coverage_mm) == ("", "", pytest.approx(2.5), pytest.approx(250.0))
+
+
+def test_four_contrasts_of_a_real_brain_lie_on_one_grid(brain: list[SeriesFacts], test_data: Path) -> None:
+    paths = {str(read_headers([path])[0].SeriesInstanceUID): path for path in (test_data / "mr_brain_enhanced_nema_tumour").iterdir()}
+    (taken,) = choose(INPUTS, brain).sets
+    volumes = [
+        read_volume(SeriesFiles(series_instance_uid=facts.series_instance_uid, paths=(paths[facts.series_instance_uid],)))
+        for facts in taken
+    ]
+    assert align(volumes).registration == ("reference", "same_grid", "same_grid", "same_grid")
