@@ -18,7 +18,7 @@ from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 
-from pipelines.configuration import build, extras, is_saver, own_ways, parse, postprocesses_itself
+from pipelines.configuration import build, extras, is_saver, own_ways, parse, postprocesses_itself, what_lacks
 from pipelines.engine import Engine
 from pipelines.errors import BundleContract
 from pipelines.isolation import OwnModules
@@ -48,7 +48,11 @@ class Bundle:
     Attributes
     ----------
     inferer
-        The bundle's own, or None where it cannot be replaced.
+        The bundle's own, or None where an evaluator decides.
+    own_inferer, network
+        The bundle's own in any case.
+    is_learned : bool
+        The network has weights.
 
     Raises
     ------
@@ -91,7 +95,8 @@ class Bundle:
         WrongOutput
             See `pipelines.outputs.to_output`.
         BundleContract
-            reason ``image`` or ``engine``: see `pipelines.stages.Stages.run` and `pipelines.engine.Engine.run`.
+            reason ``image`` or ``engine``: see `pipelines.stages.Stages.run` and `pipelines.engine.Engine.run`; ``load``: a Python package
+            is missing that a transform asked for.
         """
         clock = Clock(self.device)
         self._reader.volumes = tuple(volumes)
@@ -99,6 +104,12 @@ class Bundle:
             with self._own.importable(), quiet(), torch.inference_mode():
                 made = self._run.run(dict(self._sample), clock, means or Means())
                 output = to_output(self.pipeline, made, volumes[0].grid)
+        except (ImportError, RuntimeError) as error:
+            # Some packages are only asked for when a transform runs.
+            lack = what_lacks(error, self.root.name)
+            if lack is None:
+                raise
+            raise lack from error
         finally:
             self._reader.volumes = ()
         return output, clock.seconds
@@ -128,6 +139,8 @@ class Bundle:
             self._check_stages(evaluator, parser)
             self._run = Stages(parts)
         self.inferer = self._run.inferer
+        self.own_inferer, self.network = evaluator.inferer, evaluator.network
+        self.is_learned = has_weights(evaluator.network)
         names = [given.name for given in pipeline.inputs]
         self._sample = {**extras(parser), **attach(self._reader, parts.preprocessing, names)}
 

@@ -104,7 +104,10 @@ def build(workflow: ConfigWorkflow, root: Path) -> Any:
             for load in workflow.parser.get_parsed_content(LOADERS):
                 load(evaluator)
     except BUILD_ERRORS as error:
-        raise _named(error, root.name) from error
+        last = [*_causes(error)][-1]
+        raise what_lacks(error, root.name) or BundleContract(
+            f"MONAI cannot load bundle {root.name}: {type(last).__name__}: {last}.", reason="load"
+        ) from error
     return evaluator
 
 
@@ -229,20 +232,20 @@ def _leave_alone(_evaluator: Any) -> None:
     """In the place of a checkpoint loader, when the network came from elsewhere."""
 
 
-def _named(error: BaseException, bundle: str) -> CodedError:
-    """Say what it came from, which MONAI wraps several times."""
-    causes = [*_causes(error)]
-    for cause in causes:
+def what_lacks(error: BaseException, bundle: str) -> CodedError | None:
+    """Say which file or package an error came from, if one; MONAI wraps what is raised several times."""
+    for cause in _causes(error):
         if isinstance(cause, FileNotFoundError) and cause.filename:
             name = Path(str(cause.filename)).name
             return BundleMissing(
                 f"Bundle {bundle} needs the file {name}, which is not there: put it where it was published.", reason="file"
             )
         if isinstance(cause, ImportError):
+            first = str(cause).partition("\n")[0]
             return BundleContract(
-                f"Bundle {bundle} needs a Python package that is not installed, or not for this machine: {cause}.", reason="load"
+                f"Bundle {bundle} needs a Python package that is not installed, or not for this machine: {first}", reason="load"
             )
-    return BundleContract(f"MONAI cannot load bundle {bundle}: {type(causes[-1]).__name__}: {causes[-1]}.", reason="load")
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

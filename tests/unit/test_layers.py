@@ -37,7 +37,8 @@ PIPELINES = {  # which parts of node may import which parts of pipelines; "pipel
 }
 RUN_BY_HAND = {"pipelines.__main__", "pipelines.mounting", "pipelines.verbs"}
 RUNS_BUNDLES = {
-    f"pipelines.{name}" for name in ("boxes", "bundle", "configuration", "conformance", "engine", "outputs", "reader", "stages", "weights")
+    f"pipelines.{name}"
+    for name in ("boxes", "bundle", "configuration", "conformance", "engine", "identity", "outputs", "reader", "stages", "weights")
 }
 HOMES = {  # third-party package -> the only places that may import it
     "alembic": {"node.ledger"},
