@@ -65,3 +65,38 @@ def bench_work(
     found = run(Plan(waiting=waiting, jobs=jobs, database=database, folder=folder.resolve()), _console())
     if out is not None:
         save(found, out)
+
+
+@bench_app.command("inference")
+def bench_inference(
+    bundle: Annotated[list[str] | None, typer.Option(help="untrained_spleen or ct_lungs; both by default.")] = None,
+    slices: Annotated[int, typer.Option(min=20, help="How many slices the series has.")] = 400,
+    size: Annotated[int, typer.Option(min=64, help="Rows and columns of a slice.")] = 512,
+    field: Annotated[float, typer.Option(min=50, help="Field of view in millimetres; a smaller one has fewer windows.")] = 400.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is run; they take turns.")] = 3,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    folder: Annotated[Path, typer.Option(help="Scratch space; 1 GB for the series as it is.")] = Path("var/bench-inference"),
+    pipelines: Annotated[Path, typer.Option(help="Folder of pipeline.toml folders.")] = Path("pipelines"),
+    models: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("models"),
+    out: Annotated[Path | None, typer.Option("--save", help="Where numbers and a picture are left.")] = None,
+) -> None:
+    """Take a CT from its files to its results, stage by stage, beside the same bundle run by stock MONAI in the same session.
+
+    Example: `radnode bench inference --bundle ct_lungs --slices 100 --size 256 --rounds 1`
+    """
+    from node.bench.inference import BUNDLES, Plan, run, save
+
+    plan = Plan(
+        bundles=bundle or list(BUNDLES),
+        slices=slices,
+        size=size,
+        field_mm=field,
+        rounds=rounds,
+        device=device,
+        folder=folder.resolve(),
+        pipelines=pipelines.resolve(),
+        models=models.resolve(),
+    )
+    found = run(plan, _console())
+    if out is not None:
+        save(found, out)

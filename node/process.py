@@ -96,6 +96,7 @@ def _summarise(inference: Inference) -> dict[str, Any]:
         "device": inference.device,
         "rung": inference.rung,
         **({"registration": list(inference.registration)} if inference.others else {}),
+        "network_by": inference.network_by,
         "output": type(inference.output).__name__,
         "seconds": {stage: round(seconds, 3) for stage, seconds in inference.seconds.items()},
         "findings": {

@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 
+from pipelines.clock import Clock
 from pipelines.configuration import build, extras, is_saver, own_ways, parse, postprocesses_itself, what_lacks
 from pipelines.engine import Engine
 from pipelines.errors import BundleContract
@@ -26,7 +28,7 @@ from pipelines.outputs import to_output
 from pipelines.reader import VolumeReader, attach
 from pipelines.result import Output, Volume
 from pipelines.spec import Pipeline
-from pipelines.stages import Clock, Means, Parts, Stages
+from pipelines.stages import Means, Parts, Stages
 from pipelines.weights import has_weights, load_network
 
 #: Loggers that report the absence of things that are not needed, or each run of an evaluator.
@@ -88,7 +90,8 @@ class Bundle:
         output : LabelMap, Channels, Boxes or Scores
             On the first volume's own grid.
         seconds : dict of str to float
-            Wall time of ``preprocess``, ``network`` and, where the evaluator does not do it, ``postprocess``.
+            Wall time of ``preprocess``, ``upload``, ``network``, ``stitch`` (what an inferer does around it), ``invert``, ``postprocess``
+            and ``download`` (to host memory, where labels are looked at). In mode ``engine`` the ``evaluator`` is not taken apart.
 
         Raises
         ------
@@ -98,12 +101,12 @@ class Bundle:
             reason ``image`` or ``engine``: see `pipelines.stages.Stages.run` and `pipelines.engine.Engine.run`; ``load``: a Python package
             is missing that a transform asked for.
         """
-        clock = Clock(self.device)
+        clock = Clock(partial(torch.cuda.synchronize, self.device) if self.device.type == "cuda" else None)
         self._reader.volumes = tuple(volumes)
         try:
             with self._own.importable(), quiet(), torch.inference_mode():
                 made = self._run.run(dict(self._sample), clock, means or Means())
-                output = to_output(self.pipeline, made, volumes[0].grid)
+                output = clock.time("download", lambda: to_output(self.pipeline, made, volumes[0].grid))
         except (ImportError, RuntimeError) as error:
             # Some packages are only asked for when a transform runs.
             lack = what_lacks(error, self.root.name)
@@ -113,6 +116,11 @@ class Bundle:
         finally:
             self._reader.volumes = ()
         return output, clock.seconds
+
+    @property
+    def network_by(self) -> str:
+        """By what the network is computed: ``torch``, or what agrees with it; see `pipelines.backend`."""
+        return self._run.network_by
 
     def _build(self) -> None:
         """Build the parts that are run, and attach the reader."""
@@ -137,7 +145,7 @@ class Bundle:
             self._run = Engine(parts, postprocesses=postprocesses_itself(parser))
         else:
             self._check_stages(evaluator, parser)
-            self._run = Stages(parts)
+            self._run = Stages(parts, pipeline.speed)
         self.inferer = self._run.inferer
         self.own_inferer, self.network = evaluator.inferer, evaluator.network
         self.is_learned = has_weights(evaluator.network)

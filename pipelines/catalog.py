@@ -278,7 +278,7 @@ def _read_manifest(models_folder: Path) -> dict[str, _Manifest]:
 
 def _model_digest(tree: str, pipeline: Pipeline) -> str:
     """The identity of a model: its files, the overrides of its configuration, order of keys aside, and how else it is used."""
-    uses = pipeline.model_dump(include={"mode", "weights", "prerequisites_met_by_site"}, exclude_defaults=True)
+    uses = pipeline.model_dump(include={"mode", "weights", "speed", "prerequisites_met_by_site"}, exclude_defaults=True)
     canonical = json.dumps(
         {**pipeline.overrides, **({"radnode": uses} if uses else {})}, sort_keys=True, separators=(",", ":"), default=str
     )

@@ -6,8 +6,10 @@ from typing import Any
 
 from ignite.engine import Events
 
+from pipelines.clock import Clock
 from pipelines.errors import BundleContract
-from pipelines.stages import PRED, Clock, Means, Parts, image_of
+from pipelines.stages import PRED, Means, Parts, image_of
+from pipelines.stopwatch import time_network
 
 
 class Engine:
@@ -23,6 +25,7 @@ class Engine:
 
     #: Nothing of it can be adapted to the memory that there is.
     inferer: Any = None
+    network_by = "torch"
 
     def __init__(self, parts: Parts, *, postprocesses: bool) -> None:
         self._parts, self._postprocesses = parts, postprocesses
@@ -52,7 +55,7 @@ class Engine:
         self._evaluator.data_loader = [self._parts.collate([made])]
         self._given.clear()
         try:
-            clock.time("network", self._evaluator.run)
+            time_network(clock, self._evaluator.network, "evaluator", self._evaluator.run, self._parts.device)
             output = self._item()
         finally:
             self._evaluator.network, self._evaluator.inferer = network, inferer

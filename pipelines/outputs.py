@@ -18,6 +18,8 @@ from pipelines.stages import PRED
 
 #: The affine must come back to within this many millimetres.
 AFFINE_TOLERANCE_MM = 1e-3
+#: A label is one byte.
+_MOST_LABEL = 255
 
 
 def to_output(pipeline: Pipeline, made: Mapping[str, Any], grid: Grid) -> Output:
@@ -68,10 +70,17 @@ def to_label_map(pred: Any, labels: Sequence[int], grid: Grid) -> LabelMap:
         reason ``no_geometry``, ``shape``, ``affine``, ``not_discrete`` or ``labels``.
     """
     values = _placed(pred, 1, grid)[0]
-    strange = [value for value in torch.unique(values).tolist() if value != 0 and value not in labels]
+    strange: list[float] = []
+    if min(values.shape) and not 0 <= values.min() <= values.max() <= _MOST_LABEL:
+        strange = [value for value in torch.unique(values).tolist() if value not in (0, *labels)]
+    else:
+        # As bytes first: to look for what occurs in a whole volume of 32 bit numbers takes longer than many a network.
+        array = np.ascontiguousarray(values.to(torch.uint8).cpu().numpy().transpose(2, 1, 0))
+        label_map = LabelMap(array=array, grid=grid)
+        strange = sorted(label_map.present() - set(labels))
     if strange:
         raise WrongOutput(f"The bundle gave labels {strange} that pipeline.toml does not declare.", reason="labels")
-    return LabelMap(array=np.ascontiguousarray(values.to(torch.uint8).cpu().numpy().transpose(2, 1, 0)), grid=grid)
+    return label_map
 
 
 def to_channels(pred: Any, labels: Sequence[int], grid: Grid) -> Channels:

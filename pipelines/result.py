@@ -231,9 +231,11 @@ class Inference:
     device : str
         Where the model ran: ``cpu`` or ``cuda:0 (NVIDIA ...)``.
     seconds : dict of str to float
-        Wall time of each stage: read, preprocess, network, postprocess, measure.
+        Wall time of each stage; see `pipelines.runner.Runner.run`.
     rung : str
         By which step of the ladder memory sufficed; see `pipelines.ladder`.
+    network_by : str
+        By what the network was computed, and how well that agrees with torch; see `pipelines.backend`.
     """
 
     pipeline: str
@@ -244,6 +246,7 @@ class Inference:
     device: str
     seconds: dict[str, float]
     rung: str = "as configured"
+    network_by: str = "torch"
     others: tuple[Volume, ...] = ()
     registration: tuple[str, ...] = ()
 

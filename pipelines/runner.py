@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from time import perf_counter
 
 import torch
 
 from pipelines.alignment import align
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry, check_digest
+from pipelines.clock import Clock
 from pipelines.errors import BundleContract, GeometryError, NoUsableSeries
 from pipelines.geometry import Grid
 from pipelines.ladder import Rung, adapted, climb, memory_named, rungs
@@ -82,7 +82,8 @@ class Runner:
         Returns
         -------
         Inference
-            ``seconds`` has read, preprocess, network, postprocess and measure.
+            ``seconds`` has decode, volume (headers, order and place of the slices), what `pipelines.bundle.Bundle.predict` has, and
+            measure.
 
         Raises
         ------
@@ -101,14 +102,13 @@ class Runner:
         """
         pipeline = self.entry.pipeline
         check_inputs(pipeline, len(inputs))
-        started = perf_counter()
+        clock = Clock()
         with memory_named(self.device):
-            aligned = align([read_volume(files, accept=partial(check_limits, pipeline.limits)) for files in inputs])
+            aligned = align([read_volume(files, accept=partial(check_limits, pipeline.limits), clock=clock) for files in inputs])
             volumes = aligned.volumes
-        read = perf_counter() - started
-        (output, stages), rung = climb(self._rungs(), partial(self._predict, volumes))
-        started = perf_counter()
-        with memory_named(self.device):
+        (output, stages, network_by), rung = climb(self._rungs(), partial(self._predict, volumes))
+        after = Clock()
+        with memory_named(self.device), after.timing("measure"):
             findings = measure(pipeline, volumes[0], output)
             check_plausible(pipeline, output, findings)
         return Inference(
@@ -119,9 +119,10 @@ class Runner:
             output=output,
             findings=findings,
             device="cpu" if rung is Rung.CPU else self.device_text,
-            seconds={"read": read, **stages, "measure": perf_counter() - started},
+            seconds={**clock.seconds, **stages, **after.seconds},
             rung=rung,
             registration=aligned.registration,
+            network_by=network_by,
         )
 
     def _rungs(self) -> Iterator[Rung]:
@@ -130,11 +131,12 @@ class Runner:
         inferer = self._bundle.inferer if self._bundle is not None else None
         yield from (rung for rung in rungs(inferer, self.device) if rung is not Rung.CONFIGURED)
 
-    def _predict(self, volumes: Sequence[Volume], rung: Rung) -> tuple[Output, dict[str, float]]:
+    def _predict(self, volumes: Sequence[Volume], rung: Rung) -> tuple[Output, dict[str, float], str]:
         with memory_named(self.device):
             bundle = self.load() if rung is not Rung.CPU else self._loaded_on(torch.device("cpu"))
             inferer = adapted(bundle.inferer, rung, bundle.device)
-            return bundle.predict(volumes, Means(inferer=inferer, on_host=rung is Rung.HOST_STITCHING))
+            output, seconds = bundle.predict(volumes, Means(inferer=inferer, on_host=rung is Rung.HOST_STITCHING))
+            return output, seconds, bundle.network_by
 
 
 def place_of(device: str) -> torch.device:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from pipelines.clock import Clock
 from pipelines.damage import damage_refused
 from pipelines.errors import GeometryError, IdentityConflict
 from pipelines.frames import Slice, slices_of
@@ -37,7 +38,7 @@ def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
 
 
 @damage_refused()
-def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: None) -> Volume:
+def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: None, clock: Clock | None = None) -> Volume:
     """Read one series, or one stack of it, into one array.
 
     Headers are judged before any pixel is decoded, so that a refusal costs little.
@@ -48,6 +49,8 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
         Files in any order; every one must belong to the series.
     accept : callable
         Given the grid before any memory is taken or pixel decoded; raises what it does not accept.
+    clock : Clock, optional
+        Notes the time of ``volume`` and, within it, of ``decode``.
 
     Returns
     -------
@@ -63,29 +66,37 @@ def read_volume(files: SeriesFiles, accept: Callable[[Grid], None] = lambda _: N
     UnsupportedPixelData
         See `pipelines.frames.slices_of`, `pipelines.pixels.read_slice` and `read_frames`.
     """
-    instances = read_headers(files.paths)
-    if not instances:
-        raise GeometryError("The series has no instances.", reason="too_few")
-    check_identity(instances, files.series_instance_uid)
-    found = take(slices_of(instances), files.stack)
-    order, grid = stack([each.header for each in found], [each.frame for each in found])
-    accept(grid)
-    slices = [found[index] for index in order]
-    for each in slices:
-        rescale_of(each.header)
-    array = np.empty(grid.shape, dtype=np.float32)
+    clock = clock or Clock()
+    with clock.timing("volume"):
+        instances = read_headers(files.paths)
+        if not instances:
+            raise GeometryError("The series has no instances.", reason="too_few")
+        check_identity(instances, files.series_instance_uid)
+        found = take(slices_of(instances), files.stack)
+        order, grid = stack([each.header for each in found], [each.frame for each in found])
+        accept(grid)
+        slices = [found[index] for index in order]
+        for each in slices:
+            rescale_of(each.header)
+        array = np.empty(grid.shape, dtype=np.float32)
+        with clock.timing("decode"):
+            _decode(files.paths, slices, array)
+        return Volume(
+            array=array,
+            grid=grid,
+            headers=tuple(each.header for each in slices),
+            series_instance_uid=files.series_instance_uid,
+            stack=files.stack,
+        )
+
+
+def _decode(paths: Sequence[Path], slices: Sequence[Slice], array: NDArray[np.float32]) -> None:
+    """Read the pixels of every slice into its place; each file is opened once."""
     planes: dict[int, list[tuple[Slice, NDArray[np.float32]]]] = defaultdict(list)
     for place, each in enumerate(slices):
         planes[each.instance].append((each, array[place]))
     for instance, wanted in planes.items():
-        read_planes(files.paths[instance], wanted)
-    return Volume(
-        array=array,
-        grid=grid,
-        headers=tuple(each.header for each in slices),
-        series_instance_uid=files.series_instance_uid,
-        stack=files.stack,
-    )
+        read_planes(paths[instance], wanted)
 
 
 def check_identity(headers: Sequence[Dataset], series_instance_uid: str) -> None:

@@ -93,6 +93,21 @@ class Outputs(Declaration):
     report: Literal["tid1500"] = "tid1500"
 
 
+class Speed(Declaration):
+    """How the same is computed in less time. All of it is off unless it is asked for, and part of the model's identity.
+
+    Attributes
+    ----------
+    argmax_in_slices : bool
+        ``Invertd`` of probabilities and ``argmax`` as one step; see `pipelines.inversion`.
+    backend : str
+        ``openvino``: on a CPU, where it gives what torch gives; see `pipelines.backend`.
+    """
+
+    argmax_in_slices: bool = False
+    backend: Literal["torch", "openvino"] = "torch"
+
+
 class Origin(Declaration):
     """Where the bundle comes from, for those who have to bring it, and on what terms its weights may be used."""
 
@@ -119,8 +134,8 @@ class Pipeline(Declaration):
     prerequisites : tuple of str
         Done to the images by somebody else; the pipeline is unavailable unless ``prerequisites_met_by_site``.
     overrides : dict
-        Changes of the bundle's configuration: MONAI's id to value. Part of the model's identity, as are ``mode``, ``weights`` and
-        ``prerequisites_met_by_site``.
+        Changes of the bundle's configuration: MONAI's id to value. Part of the model's identity, as are ``mode``, ``weights``, ``speed``
+        and ``prerequisites_met_by_site``.
     """
 
     name: Name
@@ -139,6 +154,7 @@ class Pipeline(Declaration):
     labels_source: str = ""
     prerequisites: tuple[Prerequisite, ...] = ()
     prerequisites_met_by_site: bool = False
+    speed: Speed = Speed()
     overrides: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

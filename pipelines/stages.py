@@ -9,40 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from monai.transforms import Compose, Invertd
 
+from pipelines.backend import Choice, choose
+from pipelines.clock import Clock
 from pipelines.errors import BundleContract
+from pipelines.inversion import InvertArgmaxd, fuse
+from pipelines.spec import Speed
+from pipelines.stopwatch import time_network
 
 IMAGE, PRED = "image", "pred"
 #: Given the preprocessed image, (channel, X, Y, Z): what stands for the bundle's network, and for its inferer where that must go too.
 StandIn = Callable[[torch.Tensor], tuple[torch.nn.Module, Any]]
-
-
-class Clock:
-    """Notes the wall time of each stage; a GPU works on after a call returns, so it is waited for.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the work is done.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.seconds: dict[str, float] = {}
-
-    def time(self, stage: str, work: Callable[[], Any]) -> Any:
-        """Run a stage."""
-        started = perf_counter()
-        result = work()
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.seconds[stage] = perf_counter() - started
-        return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +71,21 @@ class Parts:
 
 
 class Stages:
-    """Runs a bundle stage by stage."""
+    """Runs a bundle stage by stage.
 
-    def __init__(self, parts: Parts) -> None:
+    Parameters
+    ----------
+    parts : Parts
+        Of the bundle.
+    speed : Speed
+        What the pipeline asks for, so that the same is computed in less time.
+    """
+
+    def __init__(self, parts: Parts, speed: Speed) -> None:
         self._parts = parts
+        self._post = fuse(parts.postprocessing) if speed.argmax_in_slices else parts.postprocessing
+        self._backend = speed.backend
+        self._choice = Choice(network=None, said="torch")
         self.inferer: Any = parts.evaluator.inferer
         self._network = parts.evaluator.network.to(parts.device).eval()
         # As MONAI does: its autocast is CUDA's, and does nothing on a CPU.
@@ -108,25 +102,52 @@ class Stages:
         """
         made = clock.time("preprocess", lambda: self._parts.preprocessing(sample))
         image = image_of(made)
-        network, inferer = self._network, means.inferer or self.inferer
+        inferer = means.inferer or self.inferer
         if means.stand_in is not None:
             network, other = means.stand_in(image)
             inferer = other or inferer
-        output = clock.time("network", lambda: self._infer(image, network, inferer, on_host=means.on_host))
+        else:
+            network = self._chosen(image)
+        device = torch.device("cpu") if means.on_host else self._parts.device
+        batch = clock.time("upload", lambda: (image if isinstance(image, torch.Tensor) else torch.as_tensor(image))[None].to(device))
+        output = time_network(clock, network, "stitch", lambda: self._infer(batch, network, inferer), self._parts.device)
         meta = {"meta": image.meta, "applied_operations": image.applied_operations} if isinstance(image, MetaTensor) else {}
         made[PRED] = MetaTensor((output.as_tensor() if isinstance(output, MetaTensor) else output)[0], **meta)
-        done: dict[str, Any] = made
-        if self._parts.postprocessing is not None:
-            done = clock.time("postprocess", lambda: self._parts.postprocessing(made))
-        return done
+        return made if self._post is None else self._finish(made, clock)
 
-    def _infer(self, image: Any, network: Any, inferer: Any, *, on_host: bool) -> Any:
+    @property
+    def network_by(self) -> str:
+        """By what the network is computed, and how well that agrees with torch; known after the first run."""
+        return self._choice.said
+
+    def _chosen(self, image: Any) -> Any:
+        """The network, or what was found to give the same in less time on a CPU."""
+        window = getattr(self.inferer, "roi_size", ()) if isinstance(self.inferer, SlidingWindowInferer) else ()
+        sizes = tuple(window) if isinstance(window, list | tuple) else ()
+        if self._backend == "openvino" and self._parts.device.type == "cpu":
+            self._backend = "torch"  # asked once
+            if sizes and all(isinstance(size, int) and size > 0 for size in sizes):
+                self._choice = choose(self._network, image.shape[0], sizes)
+            else:
+                self._choice = Choice(network=None, said="torch (openvino needs windows of one size)")
+        return self._network if self._choice.network is None else self._choice.network
+
+    def _infer(self, batch: torch.Tensor, network: Any, inferer: Any) -> Any:
         """An inferer on one sample, under autocast where the bundle asks for it."""
         autocast = nullcontext() if self._amp is None else torch.autocast(self._parts.device.type, **self._amp)
-        batch = (image if isinstance(image, torch.Tensor) else torch.as_tensor(image))[None]
         with autocast:
-            output = inferer(batch.to(torch.device("cpu") if on_host else self._parts.device), network)
+            output = inferer(batch, network)
         return output[0] if isinstance(output, list | tuple) else output
+
+    def _finish(self, made: dict[str, Any], clock: Clock) -> dict[str, Any]:
+        """The postprocessing; what takes the result back to the source grid is a stage of its own."""
+        if not isinstance(self._post, Compose):
+            done: dict[str, Any] = clock.time("postprocess", lambda: self._post(made))
+            return done
+        for place, step in enumerate(self._post.transforms):
+            with clock.timing("invert" if isinstance(step, Invertd | InvertArgmaxd) else "postprocess"):
+                made = self._post(made, start=place, end=place + 1)
+        return made
 
 
 def image_of(sample: dict[str, Any]) -> Any:

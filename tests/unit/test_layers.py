@@ -27,6 +27,7 @@ LAYERS = [  # of node, top to bottom: a module imports only from rows below it, 
 ]
 PIPELINES = {  # which parts of node may import which parts of pipelines; "pipelines" stands for all of it
     "app": "pipelines",
+    "bench": "pipelines",
     "cli": "pipelines",
     "core": "pipelines.errors",
     "demo": "pipelines",
@@ -38,7 +39,23 @@ PIPELINES = {  # which parts of node may import which parts of pipelines; "pipel
 RUN_BY_HAND = {"pipelines.__main__", "pipelines.mounting", "pipelines.verbs"}
 RUNS_BUNDLES = {
     f"pipelines.{name}"
-    for name in ("boxes", "bundle", "configuration", "conformance", "engine", "identity", "outputs", "reader", "stages", "weights")
+    for name in (
+        *(
+            "backend",
+            "boxes",
+            "bundle",
+            "configuration",
+            "conformance",
+            "engine",
+            "identity",
+            "inversion",
+            "outputs",
+            "reader",
+            "stages",
+            "stopwatch",
+        ),
+        *("untrained", "weights"),
+    )
 }
 HOMES = {  # third-party package -> the only places that may import it
     "alembic": {"node.ledger"},
@@ -51,6 +68,7 @@ HOMES = {  # third-party package -> the only places that may import it
     "matplotlib": {"node.bench", "pipelines.evaluation.plots"},
     "monai": {*RUNS_BUNDLES, "pipelines.evaluation", "pipelines.ladder", "pipelines.runner"},
     "psutil": {"node.bench", "node.work"},
+    "openvino": {"pipelines.backend"},
     "obstore": {"node.spool.bucket"},
     "psycopg": {"node.ledger"},
     "pynetdicom": {"node.dimse"},

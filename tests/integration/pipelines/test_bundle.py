@@ -123,7 +123,7 @@ def test_what_the_network_sees_comes_back_to_where_it_was(options: dict[str, Any
     overlap = 2 * np.count_nonzero(truth & (found == 1)) / (np.count_nonzero(truth) + np.count_nonzero(found))
     # Bones are thin: a shift of one voxel costs far more than the resampling does.
     assert overlap > 0.85
-    assert set(seconds) == {"preprocess", "network", "postprocess"}
+    assert set(seconds) == {"preprocess", "upload", "network", "stitch", "invert", "download"}
 
 
 def test_without_resampling_every_voxel_comes_back(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_the_inference_says_everything_about_itself(runner: Runner, entry: Entry
     assert inference.pipeline == "ct_lungs"
     assert inference.model == entry.model
     assert inference.device == "cpu"
-    assert set(inference.seconds) == {"read", "preprocess", "network", "postprocess", "measure"}
+    around = {"decode", "volume", "preprocess", "upload", "network", "stitch"}
+    assert set(inference.seconds) == {*around, "invert", "postprocess", "download", "measure"}
     assert inference.volume.grid is inference.volume.grid
     assert inference.output.array.flags.c_contiguous
     truth_ml = {label: np.count_nonzero(phantom.labels == label) * inference.volume.grid.voxel_ml for label in (1, 2)}
