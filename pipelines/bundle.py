@@ -53,6 +53,8 @@ class Bundle:
         The bundle's own, or None where an evaluator decides.
     own_inferer, network
         The bundle's own in any case.
+    own_modules : OwnModules
+        What it imported from its folder.
     is_learned : bool
         The network has weights.
 
@@ -70,9 +72,9 @@ class Bundle:
         self.root = root.resolve()
         self.pipeline = pipeline
         self.device = device
-        self._own = OwnModules(self.root)
+        self.own_modules = OwnModules(self.root)
         self._reader = VolumeReader()
-        with self._own.importable(), quiet():
+        with self.own_modules.importable(), quiet():
             self._build()
 
     def predict(self, volumes: Sequence[Volume], means: Means | None = None) -> tuple[Output, dict[str, float]]:
@@ -104,7 +106,7 @@ class Bundle:
         clock = Clock(partial(torch.cuda.synchronize, self.device) if self.device.type == "cuda" else None)
         self._reader.volumes = tuple(volumes)
         try:
-            with self._own.importable(), quiet(), torch.inference_mode():
+            with self.own_modules.importable(), quiet(), torch.inference_mode():
                 made = self._run.run(dict(self._sample), clock, means or Means())
                 output = clock.time("download", lambda: to_output(self.pipeline, made, volumes[0].grid))
         except (ImportError, RuntimeError) as error:

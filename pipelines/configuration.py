@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
+from pickle import PickleError
+from pydoc import ErrorDuringImport
 from typing import Any
 
 import torch
@@ -23,16 +25,8 @@ from pipelines.spec import Pipeline
 
 #: What MONAI raises for a configuration that it cannot build.
 BUILD_ERRORS = (
-    ImportError,
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    NameError,
-    RuntimeError,
-    AssertionError,
-    SyntaxError,
+    *(ImportError, OSError, LookupError, ValueError, TypeError, AttributeError, NameError, RuntimeError, AssertionError, SyntaxError),
+    *(ErrorDuringImport, PickleError),  # of a module in scripts/, and of a checkpoint that holds more than tensors
 )
 #: Where the checkpoint loaders go that a bundle keeps among its handlers, which only an evaluator that runs would call.
 LOADERS = "radnode_loaders"

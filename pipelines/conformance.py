@@ -104,8 +104,7 @@ def _run(bundle: Bundle, one: Pass) -> Iterator[Check]:
     if isinstance(output, Boxes):
         yield from _judge_boxes(output, one, known[0])
     elif isinstance(output, Scores):
-        sentence = "The bundle gives one finite number for each label; numbers have no geometry."
-        yield Check(name=f"{one.name}: numbers", passed=True, number=None, sentence=sentence)
+        yield from _judge_scores(pipeline, output, one)
     else:
         yield from _judge_masks(pipeline, output, one, known)
 
@@ -119,7 +118,7 @@ def _stand_in(bundle: Bundle, one: Pass, image: torch.Tensor) -> tuple[torch.nn.
         return bundle.network, IdentityDetector(names if all(names) else KEYS[0], labels[0])
     channels = len(labels) if pipeline.outputs.kind in {"channels", "scores"} else labels[-1] + 1
     prompts = {label: label for label in range(channels)}
-    return IdentityNetwork(image, one.wiring, channels, prompts, bundle.network), None
+    return IdentityNetwork(image, one.wiring, channels, prompts, bundle.network, pooled=pipeline.outputs.kind == "scores"), None
 
 
 def _judge_masks(pipeline: Pipeline, output: LabelMap | Channels, one: Pass, known: Sequence[Known]) -> Iterator[Check]:
@@ -140,6 +139,20 @@ def _judge_masks(pipeline: Pipeline, output: LabelMap | Channels, one: Pass, kno
         number=float(len(others)),
         sentence=f"Labels {others} came out although the network did not give them." if others else "No other label came out.",
     )
+
+
+def _judge_scores(pipeline: Pipeline, output: Scores, one: Pass) -> Iterator[Check]:
+    """Numbers have no geometry, but they have an order."""
+    names = {label.value: label.name for label in pipeline.labels}
+    for label in one.wiring:
+        others = [value for other, value in output.values.items() if other not in one.wiring]
+        ahead = output.values[label] - max(others, default=float("-inf"))
+        yield Check(
+            name=f"{one.name}: {names[label]}",
+            passed=ahead > 0,
+            number=output.values[label],
+            sentence=f"The number of {names[label]} is {output.values[label]:g}, that of the others {max(others, default=0.0):g} at most.",
+        )
 
 
 def _judge_boxes(output: Boxes, one: Pass, known: Known) -> Iterator[Check]:

@@ -26,10 +26,22 @@ class IdentityNetwork(torch.nn.Module):
         Label to output channel, for a network that is asked for labels.
     replaced : Module
         The bundle's own, whose other attributes remain to be had.
+    pooled : bool
+        One number for each channel, the highest, as a classifier gives.
     """
 
-    def __init__(self, image: torch.Tensor, wiring: Mapping[int, int], channels: int, prompts: Mapping[int, int], replaced: Any) -> None:
+    def __init__(
+        self,
+        image: torch.Tensor,
+        wiring: Mapping[int, int],
+        channels: int,
+        prompts: Mapping[int, int],
+        replaced: Any,
+        *,
+        pooled: bool = False,
+    ) -> None:
         super().__init__()
+        self._pooled = pooled
         self._wiring, self._channels, self._prompts = dict(wiring), channels, dict(prompts)
         self._levels = [_levels(image[number]) for number in range(len(image))]
         self._replaced = (replaced,)  # in a tuple: no submodule of this one
@@ -43,7 +55,7 @@ class IdentityNetwork(torch.nn.Module):
             return getattr(self._replaced[0], name)
 
     def forward(self, image: torch.Tensor, *_: Any, **asked: Any) -> torch.Tensor:
-        """Give logits; shape (batch, channel, ...), or (class, 1, ...) where classes are asked for."""
+        """Give logits; shape (batch, channel, ...), (class, 1, ...) where classes are asked for, or (batch, channel)."""
         image = torch.as_tensor(image)
         logits = torch.full((len(image), self._channels, *image.shape[2:]), -STEEPNESS, dtype=torch.float32, device=image.device)
         if 0 not in self._wiring and self._channels > 1:
@@ -51,6 +63,8 @@ class IdentityNetwork(torch.nn.Module):
         for output, source in self._wiring.items():
             middle, half = self._levels[source]
             logits[:, output] = ((image[:, source].float() - middle) / half * STEEPNESS).clamp(-STEEPNESS, STEEPNESS)
+        if self._pooled:
+            return logits.flatten(2).amax(2)
         if asked.get("class_vector") is None:
             return logits
         wanted = [self._prompts[int(label)] for label in asked["class_vector"].reshape(-1)]

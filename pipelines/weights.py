@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 
@@ -59,7 +60,7 @@ def load_network(root: Path, name: str, device: torch.device) -> torch.nn.Module
         from torch.export.passes import move_to_device_pass
 
         return Program(move_to_device_pass(torch.export.load(path), str(device)))
-    except (RuntimeError, OSError, ValueError, AssertionError, LookupError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, ValueError, AssertionError, LookupError, PickleError, BadZipFile) as error:
         raise BundleContract(f"torch cannot read {name} of bundle {root.name}: {error}.", reason="weights") from error
 
 
