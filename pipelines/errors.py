@@ -5,7 +5,7 @@ the node does next) and carries a sentence that says what to do. The upper half 
 
     CodedError
       InputError        refuse   NoUsableSeries GeometryError IdentityConflict UnsupportedPixelData ImplausibleResult
-                                 EvaluationError
+                                 EvaluationError QualityError
       ModelError        fail     BundleMissing DigestMismatch BundleContract WrongOutput
       DeviceError       retry    OutOfMemory DeviceLost TimedOut
 """
@@ -88,6 +88,12 @@ class UnsupportedPixelData(InputError):
     """The pixel data cannot be decoded, or is not what the modality promises."""
 
     code = "UNSUPPORTED_PIXEL_DATA"
+
+
+class QualityError(InputError):
+    """The voxels are not what the header promises, or show something else than the pipeline is about."""
+
+    code = "QUALITY"
 
 
 class ImplausibleResult(InputError):

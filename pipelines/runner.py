@@ -7,21 +7,15 @@ from functools import partial
 
 import torch
 
-from pipelines.alignment import align
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry, check_digest
 from pipelines.clock import Clock
-from pipelines.errors import BundleContract, GeometryError, NoUsableSeries
-from pipelines.geometry import Grid
+from pipelines.errors import BundleContract
+from pipelines.inputs import read_inputs
 from pipelines.ladder import Rung, adapted, climb, memory_named, rungs
 from pipelines.measure import check_plausible, measure
 from pipelines.result import Inference, Output, SeriesFiles, Volume
-from pipelines.series import read_volume
-from pipelines.spec import Limits, Pipeline, Span
 from pipelines.stages import Means
-
-#: Limits are inclusive; a length that is written as 1.6 must not fail by the last bit of its norm.
-LENGTH_DECIMALS = 4
 
 
 class Runner:
@@ -87,10 +81,8 @@ class Runner:
 
         Raises
         ------
-        IdentityConflict, GeometryError, UnsupportedPixelData
-            The series cannot be used: see `pipelines.series.read_volume`, `check_limits` and `pipelines.alignment.align`.
-        NoUsableSeries
-            reason ``inputs``: another number of series than the pipeline takes.
+        IdentityConflict, GeometryError, UnsupportedPixelData, QualityError, NoUsableSeries
+            The series cannot be used: see `pipelines.inputs.read_inputs`.
         DigestMismatch, BundleMissing, BundleContract, WrongOutput
             The model cannot be used.
         ImplausibleResult
@@ -101,21 +93,19 @@ class Runner:
             The device failed.
         """
         pipeline = self.entry.pipeline
-        check_inputs(pipeline, len(inputs))
         clock = Clock()
         with memory_named(self.device):
-            aligned = align([read_volume(files, accept=partial(check_limits, pipeline.limits), clock=clock) for files in inputs])
-            volumes = aligned.volumes
-        (output, stages, network_by), rung = climb(self._rungs(), partial(self._predict, volumes))
+            aligned = read_inputs(pipeline, inputs, clock)
+        (output, stages, network_by), rung = climb(self._rungs(), partial(self._predict, aligned.volumes))
         after = Clock()
         with memory_named(self.device), after.timing("measure"):
-            findings = measure(pipeline, volumes[0], output)
+            findings = measure(pipeline, aligned.volumes[0], output)
             check_plausible(pipeline, output, findings)
         return Inference(
             pipeline=pipeline.name,
             model=self.entry.model,
-            volume=volumes[0],
-            others=tuple(volumes[1:]),
+            volume=aligned.volumes[0],
+            others=aligned.volumes[1:],
             output=output,
             findings=findings,
             device="cpu" if rung is Rung.CPU else self.device_text,
@@ -152,38 +142,3 @@ def place_of(device: str) -> torch.device:
         return torch.device("cuda:0" if chosen == "cuda" else chosen)
     except RuntimeError as error:
         raise BundleContract(f"{device!r} is no device; use auto, cpu or cuda:N.", reason="device") from error
-
-
-def check_inputs(pipeline: Pipeline, given: int) -> None:
-    """Refuse to run on another number of series than the pipeline takes.
-
-    Raises
-    ------
-    NoUsableSeries
-        reason ``inputs``.
-    """
-    if given != len(pipeline.inputs):
-        raise NoUsableSeries(f"{pipeline.name} takes {len(pipeline.inputs)} series, {given} were given.", reason="inputs")
-
-
-def check_limits(limits: Limits, grid: Grid) -> None:
-    """Compare a grid with what the pipeline accepts.
-
-    Raises
-    ------
-    GeometryError
-        reason ``spacing`` (between slices), ``pixel_spacing``, ``coverage`` or ``too_large``.
-    """
-    slices, rows, columns = (round(step, LENGTH_DECIMALS) for step in grid.spacing_mm)
-    _require(limits.slice_spacing_mm, slices, "Slices are {} mm apart", "spacing")
-    _require(limits.pixel_spacing_mm, rows, "Rows are {} mm apart", "pixel_spacing")
-    _require(limits.pixel_spacing_mm, columns, "Columns are {} mm apart", "pixel_spacing")
-    _require(limits.coverage_mm, round(slices * grid.shape[0], LENGTH_DECIMALS), "The slices cover {} mm", "coverage")
-    voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
-    if voxels > limits.max_voxels:
-        raise GeometryError(f"The series has {voxels} voxels, the limit is {limits.max_voxels}.", reason="too_large")
-
-
-def _require(span: Span, value: float, what: str, reason: str) -> None:
-    if value not in span:
-        raise GeometryError(f"{what.format(format(value, 'g'))}; accepted is {span} mm.", reason=reason)

@@ -48,6 +48,25 @@ class Limits(Declaration):
     seconds: Annotated[int, Field(gt=0)]
 
 
+class Quality(Declaration):
+    """What the voxels must be before the model sees them; what is absent is not checked, and see `pipelines.quality` for what always is.
+
+    Percentages are of the voxels within the body's outline, the area is the median over slices.
+    """
+
+    empty_slices: Annotated[int, Field(ge=0)] | None = None
+    body_area_cm2: Span | None = None
+    lung_percent: Span | None = None
+    bone_percent: Span | None = None
+    soft_tissue_percent: Span | None = None
+
+    @property
+    def is_about_the_body(self) -> bool:
+        """Whether the outline of the body is needed."""
+        spans = (self.body_area_cm2, self.lung_percent, self.bone_percent, self.soft_tissue_percent)
+        return any(span is not None for span in spans)
+
+
 class Label(Declaration):
     """What one integer of the bundle's output stands for: a label of a label map, or the index of a channel, class or score."""
 
@@ -146,6 +165,7 @@ class Pipeline(Declaration):
     mode: Literal["stages", "engine"] = "stages"
     inputs: Annotated[tuple[Input, ...], Field(min_length=1)]
     limits: Limits
+    quality: Quality = Quality()
     labels: Annotated[tuple[Label, ...], Field(min_length=1)]
     measurements: tuple[MeasurementRule, ...] = ()
     plausible: Plausible = Plausible()
@@ -174,6 +194,8 @@ class Pipeline(Declaration):
                 raise ValueError(f"two {what} have the same {'value' if what == 'labels' else 'name'}")
         if len(self.inputs) > 1 and any(given.choose == "all" for given in self.inputs):
             raise ValueError('choose = "all" belongs to a pipeline of one input')
+        if self.quality.is_about_the_body and not any("CT" in given.modality for given in self.inputs):
+            raise ValueError("[quality] is in Hounsfield units, and no input is a CT")
         if self.outputs.kind == "labelmap" and any(label.value == 0 for label in self.labels):
             raise ValueError("0 is the background of a label map and no label")
         return self

@@ -9,7 +9,7 @@ raise it; it is re-exported here. The upper half is what can be wrong around the
       QueryRefused     refuse     answers a C-FIND, C-MOVE or C-GET status: NotAllowedToAsk IdentifierMismatch IdentifierUnreadable
                                   TooManyMatches TooManyInstances UnknownDestination
       InputError       refuse     (pipelines) NoUsableSeries GeometryError IdentityConflict UnsupportedPixelData ImplausibleResult
-                                  EvaluationError Discontinued Purged
+                                  EvaluationError QualityError Discontinued Purged
       ModelError       fail       (pipelines) BundleMissing DigestMismatch BundleContract WrongOutput
       DeviceError      retry      (pipelines) OutOfMemory DeviceLost TimedOut
       EncodeError      fail       our object would be wrong: nothing is sent
@@ -39,6 +39,7 @@ from pipelines.errors import (
     ModelError,
     NoUsableSeries,
     OutOfMemory,
+    QualityError,
     TimedOut,
     UnsupportedPixelData,
     Verdict,
@@ -76,6 +77,7 @@ __all__ = [
     "PeerRefused",
     "PeerUnavailable",
     "Purged",
+    "QualityError",
     "QueryRefused",
     "RefusedByUs",
     "StateError",

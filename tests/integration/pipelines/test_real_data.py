@@ -1,5 +1,6 @@
 """Real series from real scanners: what is taken gives true numbers, what is not taken says why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +8,15 @@ import pytest
 from pydicom import dcmread
 
 from pipelines.catalog import Entry, load_entry
-from pipelines.errors import CodedError, IdentityConflict, ImplausibleResult
+from pipelines.errors import CodedError, IdentityConflict, ImplausibleResult, QualityError
 from pipelines.facts import facts_of
 from pipelines.pixels import read_slice
+from pipelines.quality import check_quality, outline
 from pipelines.result import Inference, SeriesFiles
 from pipelines.runner import Runner
 from pipelines.selection import select
 from pipelines.series import read_headers, read_volume
-from pipelines.spec import Span
+from pipelines.spec import Quality, Span
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -44,6 +46,15 @@ def test_the_lungs_of_a_real_chest_have_true_volumes(chest: Inference) -> None:
     for finding in (right, left):
         assert -860 < finding.measurements[1].value < -800
         assert 1 < finding.measurements[2].value < 6
+
+
+def test_a_real_chest_is_in_hounsfield_units_and_stays_so_in_no_other(chest: Inference) -> None:
+    check_quality(Quality(), chest.volume)
+    body = outline(chest.volume.array, chest.volume.grid)
+    assert (body.area_cm2, body.lung_percent) == (pytest.approx(584, rel=0.02), pytest.approx(24, abs=2))
+    for wrong in (chest.volume.array + 1024, chest.volume.array - 1024, (chest.volume.array + 1024) * 0.5 - 1024):
+        with pytest.raises(QualityError):
+            check_quality(Quality(), replace(chest.volume, array=wrong))
 
 
 def test_the_right_lung_of_a_real_chest_is_on_the_right(chest: Inference) -> None:

@@ -46,6 +46,8 @@ TREE = {
     "IdentityConflict": ("InputError", "refuse"),
     "UnsupportedPixelData": ("InputError", "refuse"),
     "ImplausibleResult": ("InputError", "refuse"),
+    "EvaluationError": ("InputError", "refuse"),
+    "QualityError": ("InputError", "refuse"),
     "Discontinued": ("InputError", "refuse"),
     "ModelError": ("CodedError", "fail"),
     "BundleMissing": ("ModelError", "fail"),
