@@ -20,7 +20,8 @@ from pipelines.boxes import KEYS
 from pipelines.bundle import Bundle
 from pipelines.catalog import Entry
 from pipelines.checks import Check, Report, dice_of
-from pipelines.ellipsoids import Known, make_known
+from pipelines.configuration import BUILD_ERRORS
+from pipelines.ellipsoids import Known, Scene, make_known
 from pipelines.errors import CodedError
 from pipelines.identity import IdentityDetector, IdentityNetwork
 from pipelines.result import Boxes, Channels, LabelMap, Scores
@@ -32,6 +33,8 @@ LEAST_DICE = 0.9
 #: A box that was resampled may be off by this much.
 BOX_TOLERANCE_MM = 3.0
 OBLIQUE_DEGREES = 12.0
+#: Modalities of images that are no slices.
+PROJECTIONS = {"CR", "DX", "MG", "RF", "XA", "PX", "IO"}
 #: Of a bundle with several inputs, so many labels are shown at most.
 MOST_LABELS = 8
 
@@ -49,7 +52,7 @@ class Pass:
         return f"oblique by {self.degrees:g} degrees" if self.degrees else "axial"
 
 
-def conform(entry: Entry, device: str = "cpu") -> Report:
+def conform(entry: Entry, device: str = "cpu", scene: Scene = "body") -> Report:
     """Test one pipeline.
 
     Parameters
@@ -58,6 +61,8 @@ def conform(entry: Entry, device: str = "cpu") -> Report:
         Of the catalogue; its bundle is loaded, weights and all.
     device : str
         ``cpu`` or ``cuda:N``.
+    scene : str
+        What the object lies in; see `pipelines.ellipsoids.make_known`. Radiographs are known by their modality.
 
     Returns
     -------
@@ -72,7 +77,9 @@ def conform(entry: Entry, device: str = "cpu") -> Report:
     if not bundle.is_learned:
         sentence = "The network has no weights that could be wrong or replaced: only the known case can show that its geometry is right."
         return Report(pipeline=pipeline.name, checks=(Check(name="identity", passed=True, number=None, sentence=sentence),))
-    checks = tuple(check for one in passes_of(pipeline) for check in _run(bundle, one))
+    if set(pipeline.inputs[0].modality) <= PROJECTIONS:
+        scene = "radiograph"
+    checks = tuple(check for one in passes_of(pipeline) for check in _run(bundle, one, scene))
     return Report(pipeline=pipeline.name, checks=checks)
 
 
@@ -93,13 +100,14 @@ def passes_of(pipeline: Pipeline) -> Iterator[Pass]:
         yield Pass(degrees=next(angles), wiring=dict(zip(shown, sources, strict=True)))
 
 
-def _run(bundle: Bundle, one: Pass) -> Iterator[Check]:
+def _run(bundle: Bundle, one: Pass, scene: Scene) -> Iterator[Check]:
     pipeline = bundle.pipeline
-    known = [make_known(number, is_ct=given.modality == ("CT",), degrees=one.degrees) for number, given in enumerate(pipeline.inputs)]
+    is_ct = [given.modality == ("CT",) for given in pipeline.inputs]
+    known = [make_known(number, is_ct=each, degrees=one.degrees, scene=scene) for number, each in enumerate(is_ct)]
     try:
-        output, _ = bundle.predict([each.volume for each in known], Means(stand_in=partial(_stand_in, bundle, one)))
-    except CodedError as error:
-        yield Check(name=f"{one.name}: output", passed=False, number=None, sentence=str(error))
+        output, _ = bundle.predict([each.volume for each in known], Means(stand_in=partial(_stand_in, bundle, one, known[0].share)))
+    except (CodedError, *BUILD_ERRORS) as error:
+        yield Check(name=f"{one.name}: output", passed=False, number=None, sentence=_words(error))
         return
     if isinstance(output, Boxes):
         yield from _judge_boxes(output, one, known[0])
@@ -109,16 +117,17 @@ def _run(bundle: Bundle, one: Pass) -> Iterator[Check]:
         yield from _judge_masks(pipeline, output, one, known)
 
 
-def _stand_in(bundle: Bundle, one: Pass, image: torch.Tensor) -> tuple[torch.nn.Module, Any]:
+def _stand_in(bundle: Bundle, one: Pass, share: float, image: torch.Tensor) -> tuple[torch.nn.Module, Any]:
     pipeline = bundle.pipeline
     labels = sorted(label.value for label in pipeline.labels)
-    if pipeline.outputs.kind == "boxes":
+    if pipeline.outputs.kind == "boxes" and pipeline.mode == "engine":
         detector = getattr(bundle.own_inferer, "detector", None)
         names = [str(getattr(detector, name, "")) for name in ("target_box_key", "target_label_key", "pred_score_key")]
-        return bundle.network, IdentityDetector(names if all(names) else KEYS[0], labels[0])
+        return bundle.network, IdentityDetector(names if all(names) else KEYS[0], labels[0], share)
     channels = len(labels) if pipeline.outputs.kind in {"channels", "scores"} else labels[-1] + 1
     prompts = {label: label for label in range(channels)}
-    return IdentityNetwork(image, one.wiring, channels, prompts, bundle.network, pooled=pipeline.outputs.kind == "scores"), None
+    pooled = pipeline.outputs.kind == "scores"
+    return IdentityNetwork(image, one.wiring, channels, prompts, bundle.network, share=share, pooled=pooled), None
 
 
 def _judge_masks(pipeline: Pipeline, output: LabelMap | Channels, one: Pass, known: Sequence[Known]) -> Iterator[Check]:
@@ -170,3 +179,12 @@ def _judge_boxes(output: Boxes, one: Pass, known: Known) -> Iterator[Check]:
         number=off,
         sentence=f"{len(found)} boxes came out for one object; centre and size of the first are off by {off:.1f} mm at most.",
     )
+
+
+def _words(error: BaseException) -> str:
+    """What went wrong: one of our sentences, or what a transform of the bundle met at last."""
+    if isinstance(error, CodedError):
+        return str(error)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"The bundle cannot process the known object: {type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -26,6 +26,8 @@ class IdentityNetwork(torch.nn.Module):
         Label to output channel, for a network that is asked for labels.
     replaced : Module
         The bundle's own, whose other attributes remain to be had.
+    share : float
+        Where the object's edge is: see `pipelines.ellipsoids.Known`.
     pooled : bool
         One number for each channel, the highest, as a classifier gives.
     """
@@ -38,12 +40,13 @@ class IdentityNetwork(torch.nn.Module):
         prompts: Mapping[int, int],
         replaced: Any,
         *,
+        share: float = 0.5,
         pooled: bool = False,
     ) -> None:
         super().__init__()
         self._pooled = pooled
         self._wiring, self._channels, self._prompts = dict(wiring), channels, dict(prompts)
-        self._levels = [_levels(image[number]) for number in range(len(image))]
+        self._levels = [_levels(image[number], share) for number in range(len(image))]
         self._replaced = (replaced,)  # in a tuple: no submodule of this one
 
     def __getattr__(self, name: str) -> Any:
@@ -61,8 +64,8 @@ class IdentityNetwork(torch.nn.Module):
         if 0 not in self._wiring and self._channels > 1:
             logits[:, 0] = 0.0
         for output, source in self._wiring.items():
-            middle, half = self._levels[source]
-            logits[:, output] = ((image[:, source].float() - middle) / half * STEEPNESS).clamp(-STEEPNESS, STEEPNESS)
+            edge, above = self._levels[source]
+            logits[:, output] = ((image[:, source].float() - edge) / above * STEEPNESS).clamp(-STEEPNESS, STEEPNESS)
         if self._pooled:
             return logits.flatten(2).amax(2)
         if asked.get("class_vector") is None:
@@ -81,26 +84,28 @@ class IdentityDetector:
         Of box, class and score, as the detector gives them.
     label : int
         The class that is given.
+    share : float
+        Where the object's edge is: see `pipelines.ellipsoids.Known`.
     """
 
-    def __init__(self, names: Sequence[str], label: int) -> None:
-        self._names, self._label = names, label
+    def __init__(self, names: Sequence[str], label: int, share: float = 0.5) -> None:
+        self._names, self._label, self._share = names, label, share
 
     def __call__(self, inputs: Any, *_: Any, **__: Any) -> list[dict[str, torch.Tensor]]:
         """Find the object in each image, shape (1, X, Y, Z): corners as indices, the far one beyond the last voxel."""
         return [self._found(torch.as_tensor(image)[0]) for image in inputs]
 
     def _found(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
-        middle, _ = _levels(image)
-        places = torch.nonzero(image > middle)
+        edge, _ = _levels(image, self._share)
+        places = torch.nonzero(image > edge)
         # A box of MONAI reaches from the first voxel's centre to one step beyond the last one's.
         box = torch.cat([places.amin(0), places.amax(0) + 1]).float()[None]
         values = (box, torch.full((1,), self._label, device=image.device), torch.ones(1, device=image.device))
         return dict(zip(self._names, values, strict=True))
 
 
-def _levels(channel: torch.Tensor) -> tuple[float, float]:
-    """Half way between background and object, and half their difference."""
+def _levels(channel: torch.Tensor, share: float) -> tuple[float, float]:
+    """Where between background and object the edge is, and how far it is from the object."""
     values = torch.as_tensor(channel).float()
     low, high = float(values.median()), float(values.max())
-    return (low + high) / 2, max((high - low) / 2, 1e-6)
+    return low + share * (high - low), max((1 - share) * (high - low), 1e-6)

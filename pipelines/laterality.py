@@ -50,17 +50,20 @@ class KnownCase(Declaration):
         Label to the side on which it lies in the patient, for what has no laterality of its own: the spleen is left.
     truth : bool
         The phantom's own labels are those of the pipeline: the result is held against them, too.
+    scene : str
+        What the conformance test puts its objects in; see `pipelines.ellipsoids.make_known`. A file may say this only.
     """
 
     phantom: Literal["", "chest"] = ""
     folders: tuple[str, ...] = ()
     sides: dict[int, Side] = Field(default_factory=dict)
     truth: bool = False
+    scene: Literal["body", "chest"] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> KnownCase:
-        if bool(self.phantom) == bool(self.folders):
-            raise ValueError("give either phantom or folders")
+        if (self.phantom and self.folders) or not (self.phantom or self.folders or self.scene):
+            raise ValueError("give either phantom or folders, or scene alone")
         return self
 
 
@@ -103,7 +106,7 @@ def check_sides(entry: Entry, path: Path, device: str = "cpu") -> Report | None:
         reason ``known_case``: the file has faults.
     """
     case = read_known_case(path)
-    if case is None:
+    if case is None or not (case.phantom or case.folders):
         return None
     runner = Runner(entry, device)
     checks = _on_phantom(runner, case) if case.phantom else _on_folders(runner, case, path.parent)
