@@ -122,6 +122,12 @@ def rescale_of(dataset: Dataset) -> tuple[float, float]:
     return float(slope), float(intercept)
 
 
+def is_compressed(one: Slice) -> bool:
+    """Tell whether the pixels of a slice have to be decompressed, frame by frame."""
+    meta = getattr(one.header, "file_meta", None)
+    return meta is not None and _is_encapsulated(UID(str(meta.get("TransferSyntaxUID", ""))))
+
+
 def _is_encapsulated(syntax: UID) -> bool:
     """Whether frames are compressed one by one (PS3.5 A.4); the deflated syntax compresses the whole data set and is not."""
     return syntax.is_transfer_syntax and syntax.is_encapsulated and not syntax.is_deflated

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,15 @@ from pipelines.errors import GeometryError, IdentityConflict
 from pipelines.frames import Slice, slices_of
 from pipelines.geometry import Grid
 from pipelines.header import read_header
-from pipelines.pixels import read_planes, rescale_of
+from pipelines.pixels import is_compressed, read_planes, rescale_of
 from pipelines.result import SeriesFiles, Volume
 from pipelines.stacking import stack
 from pipelines.stacks import take
 
 #: What every instance of one series must have, and have alike.
 IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+#: Threads that decode; more of them would wait for the interpreter, which parses the files.
+MOST_THREADS = 8
 
 
 def read_headers(paths: Iterable[Path]) -> tuple[Dataset, ...]:
@@ -95,8 +99,17 @@ def _decode(paths: Sequence[Path], slices: Sequence[Slice], array: NDArray[np.fl
     planes: dict[int, list[tuple[Slice, NDArray[np.float32]]]] = defaultdict(list)
     for place, each in enumerate(slices):
         planes[each.instance].append((each, array[place]))
-    for instance, wanted in planes.items():
-        read_planes(paths[instance], wanted)
+    work = [(paths[instance], wanted) for instance, wanted in planes.items()]
+    # JPEG 2000 takes 30 ms a slice and lets other threads run meanwhile; uncompressed pixels would only wait for each other.
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS, len(work)) if is_compressed(slices[0]) else 1
+    if threads == 1:
+        for one in work:
+            read_planes(*one)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        # The first refusal in the order of the slices is the one that counts, however the threads ran.
+        for _ in pool.map(read_planes, *zip(*work, strict=True)):
+            pass
 
 
 def check_identity(headers: Sequence[Dataset], series_instance_uid: str) -> None:
