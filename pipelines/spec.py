@@ -121,10 +121,13 @@ class Speed(Declaration):
         ``Invertd`` of probabilities and ``argmax`` as one step; see `pipelines.inversion`.
     backend : str
         ``openvino``: on a CPU, where it gives what torch gives; see `pipelines.backend`.
+    transforms_on_device : bool
+        On a GPU, the bundle's preprocessing runs there from its loader on; see `pipelines.upload`. Never run on one so far.
     """
 
     argmax_in_slices: bool = False
     backend: Literal["torch", "openvino"] = "torch"
+    transforms_on_device: bool = False
 
 
 class Origin(Declaration):

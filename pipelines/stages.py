@@ -22,6 +22,7 @@ from pipelines.errors import BundleContract
 from pipelines.inversion import InvertArgmaxd, fuse
 from pipelines.spec import Speed
 from pipelines.stopwatch import time_network
+from pipelines.upload import with_upload
 
 IMAGE, PRED = "image", "pred"
 #: Given the preprocessed image, (channel, X, Y, Z): what stands for the bundle's network, and for its inferer where that must go too.
@@ -84,6 +85,8 @@ class Stages:
     def __init__(self, parts: Parts, speed: Speed) -> None:
         self._parts = parts
         self._post = fuse(parts.postprocessing) if speed.argmax_in_slices else parts.postprocessing
+        on_device = speed.transforms_on_device and parts.device.type != "cpu"
+        self._pre = with_upload(parts.preprocessing, parts.device) if on_device else parts.preprocessing
         self._backend = speed.backend
         self._choice = Choice(network=None, said="torch")
         self.inferer: Any = parts.evaluator.inferer
@@ -100,7 +103,7 @@ class Stages:
         BundleContract
             reason ``image``: the preprocessing gives no ``image``.
         """
-        made = clock.time("preprocess", lambda: self._parts.preprocessing(sample))
+        made = clock.time("preprocess", lambda: self._pre(sample))
         image = image_of(made)
         inferer = means.inferer or self.inferer
         if means.stand_in is not None:

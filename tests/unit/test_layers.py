@@ -54,7 +54,7 @@ RUNS_BUNDLES = {
             "stages",
             "stopwatch",
         ),
-        *("untrained", "weights"),
+        *("untrained", "upload", "weights"),
     )
 }
 HOMES = {  # third-party package -> the only places that may import it
