@@ -163,11 +163,17 @@ _CREATED = """
 | object | SOP class | character |
 | --- | --- | --- |
 | SEG | 1.2.840.10008.5.1.4.1.1.66.4 | BINARY, on the source's grid and Frame of Reference, segments may overlap, no empty frames |
-| SR | 1.2.840.10008.5.1.4.1.1.88.34 | Comprehensive 3D SR, TID 1500; for each segment TID 1411 and TID 1410, tracked as the segment |
+| SR | 1.2.840.10008.5.1.4.1.1.88.34 | Comprehensive 3D SR, TID 1500, see below |
 
-- A model that ran and found nothing makes an SR and no SEG: for each label that was looked for a group (TID 1501) with (111017, DCM,
-  "CAD Processing and Findings Summary") = (111241, DCM, "All algorithms succeeded; without findings"), and, if it is no anatomical
-  structure, with its type = (272519000, SCT, "Absent").
+- What was segmented: a SEG, and an SR with TID 1411 and TID 1410 for each segment, tracked as the segment.
+- Boxes of a detector: an SR alone; for each box TID 1410 with its section, a closed POLYLINE on the image nearest to its centre, its sizes
+  and (MODEL_SCORE, 99RADNODE, "Score of the model") in {score}, which is no probability unless the model's documentation says so.
+- Scores of a classifier: an SR alone; for each finding TID 1411 (of a single image TID 1410) about the whole of every image, with
+  (SCORE_..., 99RADNODE, "Score of the model: ...").
+- A model that ran and found nothing makes an SR alone. In Qualitative Evaluations (C0034375, UMLS) it has (111017, DCM, "CAD Processing
+  and Findings Summary") = (111241, DCM, "All algorithms succeeded; without findings"), and of each label that was looked for its type =
+  (272519000, SCT, "Absent"), of an anatomical structure = 111241 again. One measurement group without a Finding counts the images.
+- Images of all inputs are evidence. References to frames of multi-frame images name instance and frame.
 - Algorithm Parameters (111002, DCM) hold the sha256 of the model's files and the intended use of the pipeline.
 - All are in Explicit VR Little Endian.
 - Patient and study attributes are copied from the source and compared again before anything is sent. Series and instance UIDs are derived
@@ -179,7 +185,7 @@ _CREATED = """
 
 ## Deliveries
 
-C-STORE in one association for each destination, SEG before the SR that refers to it. Success and warnings (0xBxxx) count as
+C-STORE in one association for each destination, a SEG before the SR that refers to it. Success and warnings (0xBxxx) count as
 stored; 0x0110, 0x0210, 0x0213 and 0xA7xx, no answer and no association are tried again with growing delay; anything else is
 parked with its reason.
 

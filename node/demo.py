@@ -206,12 +206,12 @@ class Demo:
         self._say(f"Everything is in {self._out}; any SQL tool opens radnode.db.")
 
     def _draw(self, received: Sequence[Path], files: Sequence[scu.Outgoing]) -> None:
-        segmentations = [path for path in received if dcmread(path, stop_before_pixels=True).SOPClassUID == _SEGMENTATION]
-        if received and not segmentations:
-            self._say("Nothing was segmented, so there is no picture; the report says what was found.", "yellow")
-        elif not segmentations:
+        """Draw each Segmentation; the reports where there is none."""
+        classes = {path: dcmread(path, stop_before_pixels=True).SOPClassUID for path in received}
+        drawn = [path for path, sop_class in classes.items() if sop_class == _SEGMENTATION] or list(classes)
+        if not drawn:
             self._say("No result was made, so there is no picture; the history says why.", "yellow")
-        for number, path in enumerate(segmentations, 1):
+        for number, path in enumerate(drawn, 1):
             picture = self._out / ("overlay.png" if number == 1 else f"overlay-{number}.png")
             try:
                 draw_overlay([file.path for file in files], path, picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -23,7 +24,9 @@ HOUNSFIELD_UNIT = Code(value="[hnsf'U]", scheme="UCUM", meaning="Hounsfield unit
 #: MR scanners scale their signal as they like: PS3.16 CID 7181 offers no unit that two of them would share.
 ARBITRARY_UNIT = Code(value="[arb'U]", scheme="UCUM", meaning="arbitrary unit")
 PERCENT = Code(value="%", scheme="UCUM", meaning="percent")
-NO_UNIT = Code(value="1", scheme="UCUM", meaning="no units")
+#: UCUM's annotations of the unit 1; "0.9 1" is not what a viewer should show.
+OF_SCORES = Code(value="{score}", scheme="UCUM", meaning="score")
+OF_IMAGES = Code(value="{image}", scheme="UCUM", meaning="image")
 #: Scheme of concepts that no standard has a code for (PS3.16 section 8: private designators begin with 99).
 PRIVATE_SCHEME = "99RADNODE"
 #: (111012, DCM, "Certainty of Finding") and (122157, DCM, "Probability") would promise what a model's score does not hold.
@@ -139,7 +142,7 @@ def _find_boxes(pipeline: Pipeline, output: Boxes) -> tuple[Finding, ...]:
         kept = [box for box in output.boxes if box.label == label.value and box.score >= pipeline.outputs.min_score]
         for number, box in enumerate(sorted(kept, key=lambda box: -box.score), start=1):
             measurements = [_measured_on_box(rule, box) for rule in pipeline.measurements]
-            score = Measurement(name=SCORE, value=box.score, unit=NO_UNIT)
+            score = Measurement(name=SCORE, value=box.score, unit=OF_SCORES)
             findings.append(describe(label, (*sum(measurements, ()), score), number, box))
     return tuple(findings)
 
@@ -174,7 +177,33 @@ def _find_scores(pipeline: Pipeline, output: Scores) -> tuple[Finding, ...]:
         )
     if not all(map(math.isfinite, output.values.values())):
         raise WrongOutput("The model gave a score that is not a finite number.", reason="score")
-    return tuple(describe(label, (Measurement(name=SCORE, value=output.values[label.value], unit=NO_UNIT),)) for label in pipeline.labels)
+    return tuple(
+        describe(label, (Measurement(name=score_name(label), value=output.values[label.value], unit=OF_SCORES),))
+        for label in pipeline.labels
+    )
+
+
+def score_name(label: Label) -> Code:
+    """The coded name of the score of a finding, (SCORE_..., 99RADNODE, "Score of the model: Pleural effusion").
+
+    Viewers show the names of numbers and not what they are about, so each type of finding, and each side of it, has its own.
+    """
+    return _own_name("SCORE", f"{SCORE.meaning}: ", label)
+
+
+def images_without(label: Label, images: int) -> Measurement:
+    """The number that says that nothing was found, (NONE_..., 99RADNODE, "Images without: Lung nodule") = all of them.
+
+    A count of what was found would be 0, which OHIF shows as no number at all.
+    """
+    return Measurement(name=_own_name("NONE", "Images without: ", label), value=float(images), unit=OF_IMAGES)
+
+
+def _own_name(prefix: str, words: str, label: Label) -> Code:
+    """A code of our own that depends on what a label stands for, in 16 and 64 characters (PS3.5 Table 6.2-1, SH and LO)."""
+    concepts = [label.type] if label.laterality is None else [label.type, label.laterality]
+    digest = hashlib.sha256("|".join(f"{concept.scheme}|{concept.value}" for concept in concepts).encode()).hexdigest()
+    return Code(value=f"{prefix}_{digest[:10]}", scheme=PRIVATE_SCHEME, meaning=(words + label.name)[:64])
 
 
 def describe(label: Label, measurements: tuple[Measurement, ...] = (), number: int = 1, box: Box | None = None) -> Finding:

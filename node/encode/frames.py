@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from node.encode.place import Place, place_of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -24,15 +26,15 @@ class Frame:
         From 0.
     segment_number : int
         Referenced Segment Number (0062,000B).
-    source_uid : str
-        The source instance that it lies on; empty when it names none, or more than one.
+    source : tuple of str and int
+        The place in the source that it lies on, see `node.encode.place`; without an instance when it names none, or more than one.
     position : tuple of float or None
         Image Position (Patient) of the frame, LPS millimetres.
     """
 
     index: int
     segment_number: int
-    source_uid: str
+    source: Place
     position: tuple[float, ...] | None
 
 
@@ -44,7 +46,7 @@ def list_frames(segmentation: Dataset) -> Iterator[Frame]:
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     for index, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence):
         sources = {
-            str(image.ReferencedSOPInstanceUID)
+            place_of(image)
             for derivation in groups.get("DerivationImageSequence", [])
             for image in derivation.get("SourceImageSequence", [])
         }
@@ -53,7 +55,7 @@ def list_frames(segmentation: Dataset) -> Iterator[Frame]:
         yield Frame(
             index=index,
             segment_number=int(segments[0].ReferencedSegmentNumber),
-            source_uid=sources.pop() if len(sources) == 1 else "",
+            source=sources.pop() if len(sources) == 1 else ("", 0),
             position=tuple(float(value) for value in planes[0].ImagePositionPatient) if planes else None,
         )
 

@@ -42,9 +42,12 @@ def check_identity(dataset: Dataset, inference: Inference) -> Iterator[str]:
         ours = str(dataset.get(keyword) or "")
         if any(ours != str(header.get(keyword) or "") for header in inference.volume.headers):
             yield f"{keyword} is not the source's"  # without the values: they are the patient's
+    others = [header for volume in inference.others for header in volume.headers]
     for keyword in ("StudyInstanceUID", "PatientID"):
         if not dataset.get(keyword):
             yield f"{keyword} is missing"
+        if any(str(dataset.get(keyword) or "") != str(header.get(keyword) or "") for header in others):
+            yield f"{keyword} is not that of every input"
 
 
 def check_uids(dataset: Dataset, encoded: EncodedObject, inference: Inference, job: Job) -> Iterator[str]:
@@ -61,12 +64,17 @@ def check_uids(dataset: Dataset, encoded: EncodedObject, inference: Inference, j
         yield "Series Instance UID is not the derived one"
     if dataset.StudyInstanceUID != job.study_instance_uid:
         yield "StudyInstanceUID is not the job's"
-    if dataset.SOPInstanceUID in inference.output.grid.sop_instance_uids:
+    if dataset.SOPInstanceUID in list_instances(inference):
         yield "SOP Instance UID is one of the source's"
     if dataset.SeriesInstanceUID in job.series_instance_uids:
         yield "Series Instance UID is one of the source's"
     if not all(is_valid_uid(str(uid)) for uid in (dataset.SOPInstanceUID, dataset.SeriesInstanceUID)):
         yield "a UID is not valid"
+
+
+def list_instances(inference: Inference) -> set[str]:
+    """List the source instances of all inputs."""
+    return {str(header.SOPInstanceUID) for volume in (inference.volume, *inference.others) for header in volume.headers}
 
 
 def check_marking(dataset: Dataset, inference: Inference, job: Job) -> Iterator[str]:

@@ -12,10 +12,9 @@ from scipy import ndimage
 
 from node.encode.content import name_of, number_of, values_of
 from node.encode.frames import list_frames, unpack_frame
+from node.encode.gate_numbers import ROUNDING
+from node.encode.place import place_of
 from pipelines.result import Inference
-
-#: What a value may lose by being written with three decimals.
-ROUNDING = 0.0005 + 1e-9
 
 
 def check_outline(content: list[Dataset], segmentation: Dataset, inference: Inference) -> Iterator[str]:
@@ -24,10 +23,10 @@ def check_outline(content: list[Dataset], segmentation: Dataset, inference: Infe
     if len(regions) != 1 or regions[0].GraphicType != "POLYLINE":
         yield "it has not one outline"
         return
-    source_uid = str(regions[0].ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+    source = place_of(regions[0].ContentSequence[0].ReferencedSOPSequence[0])
     uids = [str(s.TrackingUID) for s in segmentation.SegmentSequence]
     number = uids.index(values_of(content, "112040", "UID")[0]) + 1
-    planes = [f.index for f in list_frames(segmentation) if (f.segment_number, f.source_uid) == (number, source_uid)]
+    planes = [f.index for f in list_frames(segmentation) if (f.segment_number, f.source) == (number, source)]
     if len(planes) != 1:
         yield "its outline lies on an instance where the segment is not"
         return

@@ -10,18 +10,17 @@ from pydicom.dataset import Dataset
 from node.core.job import Job
 from node.encode.content import codes_of, name_of, number_of, values_of, walk
 from node.encode.frames import list_frames, unpack_frame
-from node.encode.gate_outline import ROUNDING, check_outline
-from node.encode.making import algorithm_parameters, device_uid, tracking_uid
-from pipelines.measure import describe
-from pipelines.result import Channels, Finding, Inference, LabelMap, Measurement
+from node.encode.gate_absence import QUALITATIVE_EVALUATIONS, check_absence, check_algorithm
+from node.encode.gate_box import check_box, check_reported
+from node.encode.gate_identity import list_instances
+from node.encode.gate_numbers import ROUNDING, check_numbers
+from node.encode.gate_outline import check_outline
+from node.encode.gate_score import check_score
+from node.encode.making import device_uid, tracking_uid
+from pipelines.result import Boxes, Channels, Finding, Inference, LabelMap, Scores
 from pipelines.spec import Pipeline
 
 VOLUME = "118565006"  # SCT
-
-#: (111017, DCM, "CAD Processing and Findings Summary") = (111241, DCM, "All algorithms succeeded; without findings"), CID 6047.
-WITHOUT_FINDINGS = ("111017", ("111241", "DCM"))
-ABSENT = ("272519000", "SCT")  # CID 241
-ANATOMICAL_STRUCTURES = frozenset({"91723000", "123037004"})  # SCT
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,12 @@ class Question:
 
     def expected(self) -> dict[str, tuple[Finding, list[str]]]:
         """Map each tracking UID to its finding and to the templates of its measurement groups."""
-        found = self.found()
-        templates = ["1410", "1411"] if found else ["1501"]
-        sought = found or [describe(label) for label in self.pipeline.labels]
-        return {tracking_uid(self.job, finding): (finding, templates) for finding in sought}
+        templates = ["1410", "1411"]
+        if isinstance(self.inference.output, Boxes):
+            templates = ["1410"]
+        elif isinstance(self.inference.output, Scores):
+            templates = ["1410" if len(self.inference.volume.headers) == 1 else "1411"]
+        return {tracking_uid(self.job, finding): (finding, templates) for finding in self.found()}
 
 
 def check_document(report: Dataset, inference: Inference) -> Iterator[str]:
@@ -75,7 +76,7 @@ def check_evidence(report: Dataset, segmentation: Dataset | None, inference: Inf
         for series in study.ReferencedSeriesSequence
         for item in series.ReferencedSOPSequence
     }
-    known = set(inference.output.grid.sop_instance_uids) | ({str(segmentation.SOPInstanceUID)} if segmentation is not None else set())
+    known = list_instances(inference) | ({str(segmentation.SOPInstanceUID)} if segmentation is not None else set())
     if evidence != known:
         yield "the evidence is not the source's instances and the segmentation"
     references = {str(reference.ReferencedSOPInstanceUID) for item in walk(report) for reference in item.get("ReferencedSOPSequence", [])}
@@ -86,10 +87,15 @@ def check_evidence(report: Dataset, segmentation: Dataset | None, inference: Inf
 def check_groups(report: Dataset, segmentation: Dataset | None, question: Question) -> Iterator[str]:
     """Compare the measurement groups with the findings: each has the groups of its kind, and no group is about anything else.
 
-    What has voxels has one group with its segment and one with its outline; where nothing was found, each label that the
-    pipeline declares has one that says so.
+    What has voxels has one group with its segment and one with its outline; a box has one with its section; a score has one.
+    Where nothing was found, there is one group that says so, and no other.
     """
-    expected = question.expected()
+    inference, expected = question.inference, question.expected()
+    if isinstance(inference.output, Boxes):
+        yield from check_reported(inference.findings, inference.output, question.pipeline.outputs.min_score)
+    if not expected:
+        yield from check_absence(report, inference, question.job, question.pipeline)
+        return
     described: dict[str, list[str]] = {uid: [] for uid in expected}
     for group in (item for item in walk(report) if name_of(item) == "125007"):
         content = group.ContentSequence
@@ -98,22 +104,27 @@ def check_groups(report: Dataset, segmentation: Dataset | None, question: Questi
             yield "a measurement group has no tracking identifier of this job"
             continue
         finding, _ = expected[uids[0]]
-        template = str(group.ContentTemplateSequence[0].TemplateIdentifier)
-        described[uids[0]].append(template)
-        yield from (f"{finding.name}: {failure}" for failure in _check_meaning(content, finding, question))
-        if segmentation is None:
-            failures = _check_absence(content, finding)
-        elif template == "1411":
-            failures = _check_volume(content, segmentation, finding, question.inference)
-        else:
-            failures = check_outline(content, segmentation, question.inference)
+        described[uids[0]].append(str(group.ContentTemplateSequence[0].TemplateIdentifier))
+        failures = [*_check_meaning(content, finding, question), *_check_group(group, finding, segmentation, inference)]
         yield from (f"{finding.name}: {failure}" for failure in failures)
     for uid, templates in described.items():
         finding, meant = expected[uid]
         if sorted(templates) != meant:
             yield f"{finding.name}: its groups are of TID {', '.join(templates) or 'none'} and not of {', '.join(meant)}"
-    missing = [label.name for label in question.pipeline.labels if label.required] if segmentation is None else []
-    yield from (f"{name} must be there, and nothing was found" for name in missing)
+    if any(name_of(item) == QUALITATIVE_EVALUATIONS for item in report.ContentSequence):
+        yield "it says that nothing was found"
+
+
+def _check_group(group: Dataset, finding: Finding, segmentation: Dataset | None, inference: Inference) -> Iterator[str]:
+    content, output = group.ContentSequence, inference.output
+    if isinstance(output, Boxes):
+        yield from check_box(content, finding, inference)
+    elif isinstance(output, Scores):
+        yield from check_score(content, finding, inference, output)
+    elif segmentation is not None and group.ContentTemplateSequence[0].TemplateIdentifier == "1411":
+        yield from _check_volume(content, segmentation, finding, inference)
+    elif segmentation is not None:
+        yield from check_outline(content, segmentation, inference)
 
 
 def _check_meaning(content: list[Dataset], finding: Finding, question: Question) -> Iterator[str]:
@@ -127,23 +138,7 @@ def _check_meaning(content: list[Dataset], finding: Finding, question: Question)
         yield "its laterality is not the finding's"
     if finding.laterality is None and sides:
         yield "it has a laterality, the finding has none"
-    model = question.inference.model
-    if [values_of(content, code, "TextValue") for code in ("111001", "111003")] != [[model.name], [model.version]]:
-        yield "its algorithm is not the model"
-    if values_of(content, "111002", "TextValue") != algorithm_parameters(model, question.pipeline):
-        yield "its algorithm's parameters are not the model's digest and the pipeline's intended use"
-
-
-def _check_absence(content: list[Dataset], finding: Finding) -> Iterator[str]:
-    """Look for the statement that nothing was found, and for anything that would say otherwise (CID 6047, CID 241)."""
-    name, value = WITHOUT_FINDINGS
-    if codes_of(content, name) != [value]:
-        yield "it does not say that the algorithm succeeded without findings"
-    anatomical = finding.category.value in ANATOMICAL_STRUCTURES
-    if codes_of(content, finding.type.value) != ([] if anatomical else [ABSENT]):
-        yield "it calls an anatomical structure absent or present" if anatomical else "it does not say Absent"
-    if any(item.ValueType in {"NUM", "IMAGE", "SCOORD", "SCOORD3D"} for item in content):
-        yield "it has a number or a place, and nothing was found"
+    yield from check_algorithm(content, question.inference.model, question.pipeline)
 
 
 def _check_volume(content: list[Dataset], segmentation: Dataset, finding: Finding, inference: Inference) -> Iterator[str]:
@@ -158,25 +153,10 @@ def _check_volume(content: list[Dataset], segmentation: Dataset, finding: Findin
         yield "its tracking identifier is not that of the segment it references (PS3.3 Table C.8.20-4)"
     if values_of(content, "121232", "UID") != [inference.volume.series_instance_uid]:
         yield "its source series is not the segmentation's"
-    numbers = [item for item in content if item.ValueType == "NUM"]
-    if len(numbers) != len(finding.measurements):
-        yield "it has not the finding's measurements"
-        return
-    for item, measured in zip(numbers, finding.measurements, strict=True):
-        yield from _check_number(item, measured)
+    yield from check_numbers(content, finding.measurements)
+    for item in content:
         if name_of(item) == VOLUME and abs(number_of(item) - _measure_segment(segmentation, number)) > ROUNDING:
             yield "its volume is not that of the segment's voxels"
-
-
-def _check_number(item: Dataset, measured: Measurement) -> Iterator[str]:
-    unit = item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0]
-    if (name_of(item), unit.CodeValue) != (measured.name.value, measured.unit.value):
-        yield f"a measurement is not {measured.name.meaning} in {measured.unit.value}"
-    if abs(number_of(item) - measured.value) > ROUNDING:
-        yield f"{measured.name.meaning} is not the measured value"
-    derivations = codes_of(item.get("ContentSequence", []), "121401")
-    if derivations != ([(measured.derivation.value, measured.derivation.scheme)] if measured.derivation else []):
-        yield f"{measured.name.meaning} has another derivation"
 
 
 def _measure_segment(segmentation: Dataset, number: int) -> float:

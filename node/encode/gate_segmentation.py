@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from node.core.job import Job
 from node.encode.frames import Frame, list_frames, unpack_frame
 from node.encode.making import tracking_uid
+from node.encode.place import list_places
 from pipelines.result import Channels, Code, Finding, Inference, Masks
 
 #: Millimetres by which a stored position may differ from the source's: far less than any voxel, more than rounding to DS.
@@ -32,10 +33,7 @@ def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
         yield "it is not a binary segmentation"
     if segmentation.get("SegmentsOverlap") != ("YES" if _overlap(inference.masks) else "NO"):
         yield "Segments Overlap is not what the masks do"
-    references = segmentation.ReferencedSeriesSequence
-    referenced = {str(item.ReferencedSOPInstanceUID) for series in references for item in series.ReferencedInstanceSequence}
-    if [series.SeriesInstanceUID for series in references] != [headers[0].SeriesInstanceUID] or referenced != set(grid.sop_instance_uids):
-        yield "Referenced Series Sequence is not the source series"
+    yield from _check_references(segmentation, inference)
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     cosines = shared.PlaneOrientationSequence[0].ImageOrientationPatient
     if any(not _near(cosines, header.ImageOrientationPatient, TOLERANCE_COSINE) for header in headers):
@@ -49,6 +47,26 @@ def check_grid(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     slack = max(TOLERANCE_SLICES * grid.spacing_mm[0], 0.1)
     if any(not _near(corner, header.ImagePositionPatient, slack) for corner, header in zip(corners, headers, strict=True)):
         yield "the label map's grid is not where the source's instances are"
+
+
+def _check_references(segmentation: Dataset, inference: Inference) -> Iterator[str]:
+    meant: dict[str, set[str]] = {}
+    volumes = (inference.volume, *inference.others)
+    for header in (header for volume in volumes for header in volume.headers):
+        meant.setdefault(str(header.SeriesInstanceUID), set()).add(str(header.SOPInstanceUID))
+    referenced = [
+        (str(series.SeriesInstanceUID), sorted(str(item.ReferencedSOPInstanceUID) for item in series.ReferencedInstanceSequence))
+        for series in segmentation.ReferencedSeriesSequence
+    ]
+    if referenced != [(series, sorted(uids)) for series, uids in meant.items()]:
+        yield "Referenced Series Sequence is not the source series"
+    sources = sorted(str(item.ReferencedSOPInstanceUID) for item in segmentation.get("SourceImageSequence", []))
+    if sources != sorted(uid for uids in meant.values() for uid in uids):
+        yield "Source Image Sequence is not the instances of the inputs"
+    classes = {str(header.SOPInstanceUID): str(header.SOPClassUID) for volume in volumes for header in volume.headers}
+    items = [item for item in segmentation.iterall() if item.keyword in {"ReferencedInstanceSequence", "SourceImageSequence"}]
+    if any(classes.get(str(one.ReferencedSOPInstanceUID)) != one.ReferencedSOPClassUID for item in items for one in item.value):
+        yield "a source instance is referenced under another SOP class"
 
 
 def check_segments(segmentation: Dataset, inference: Inference, job: Job) -> Iterator[str]:
@@ -82,7 +100,7 @@ def check_segments(segmentation: Dataset, inference: Inference, job: Job) -> Ite
 def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
     """Compare the stored voxels with the label map: each frame by the source instance that it names, and none missing."""
     grid = inference.output.grid
-    slices = {uid: index for index, uid in enumerate(grid.sop_instance_uids)}
+    slices = {place: index for index, place in enumerate(list_places(grid))}
     labels = {number: finding.label for number, finding in enumerate(_list_present(inference), start=1)}
     strange = inference.masks.present() - set(labels.values())
     if strange:
@@ -94,7 +112,7 @@ def check_voxels(segmentation: Dataset, inference: Inference) -> Iterator[str]:
         yield "the length of the pixel data is not that of its frames"
     seen: set[tuple[int, int]] = set()
     for frame in frames:
-        index, label = slices.get(frame.source_uid), labels.get(frame.segment_number)
+        index, label = slices.get(frame.source), labels.get(frame.segment_number)
         if index is None or label is None:
             yield f"frame {frame.index + 1}: it names no source instance, or no segment, of this job"
             continue

@@ -16,6 +16,13 @@ from node.core.uids import derive_uid
 from pipelines.result import Channels, Code, Finding, Inference, LabelMap, Model
 from pipelines.spec import Pipeline
 
+#: What says that a finding is a place in the body; other categories (a lesion) say nothing of where they are. PS3.16 CID 7150 has the first
+#: code; the second is its parent, Body structure, which many objects have under the name of the first.
+ANATOMICAL_STRUCTURES = frozenset({"91723000", "123037004"})
+
+#: Tracking identifier of the group that says so.
+NOTHING = "Nothing found"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
@@ -160,22 +167,27 @@ def check_source(inference: Inference, job: Job) -> None:
     Raises
     ------
     IdentityConflict
-        When an instance lacks its Study Instance UID or Patient ID, or belongs to another study or series than the job's.
+        When an instance lacks its Study Instance UID or Patient ID, or belongs to another study or series than the job's, or the inputs are
+        not all of one patient.
     EncodeError
-        When headers, grid and label map are not about the same slices.
+        When headers, grid and output are not about the same slices.
     """
-    headers, grid = inference.volume.headers, inference.output.grid
+    volumes, grid = (inference.volume, *inference.others), inference.output.grid
+    headers = [header for volume in volumes for header in volume.headers]
     for keyword in ("StudyInstanceUID", "PatientID"):
         if any(not header.get(keyword) for header in headers):
             raise IdentityConflict(f"The source lacks {keyword}; a result of it could not be filed.", reason="missing")
     if any(header.StudyInstanceUID != job.study_instance_uid for header in headers):
         raise IdentityConflict("The source belongs to another study than the job.", reason="study")
-    if any(header.get("SeriesInstanceUID") not in job.series_instance_uids for header in headers):
+    if len({(str(header.PatientID), str(header.get("IssuerOfPatientID") or "")) for header in headers}) > 1:
+        raise IdentityConflict("The inputs are not all of one patient.", reason="patient")
+    series = [{header.get("SeriesInstanceUID") for header in volume.headers} for volume in volumes]
+    if series != [{uid} for uid in job.series_instance_uids]:
         raise IdentityConflict("The source belongs to another series than the job.", reason="series")
     if inference.model.digest != job.model_digest:
         raise EncodeError("The model that ran is not the one that the job names.", reason="model")
-    if tuple(header.get("SOPInstanceUID") for header in headers) != grid.sop_instance_uids:
-        raise EncodeError("The label map's slices are not the source's instances, in their order.", reason="slices")
+    if tuple(header.get("SOPInstanceUID") for header in inference.volume.headers) != grid.sop_instance_uids:
+        raise EncodeError("The output's slices are not the source's instances, in their order.", reason="slices")
     shape = inference.output.array.shape[-3:] if isinstance(inference.output, LabelMap | Channels) else grid.shape
-    if shape != grid.shape or len(headers) != grid.shape[0]:
-        raise EncodeError("The label map has another shape than its grid.", reason="shape")
+    if shape != grid.shape or len(inference.volume.headers) != grid.shape[0]:
+        raise EncodeError("The output has another shape than its grid.", reason="shape")

@@ -1,6 +1,6 @@
-"""A picture for people: what the archive received, source and segments together, drawn from the received files alone.
+"""A picture for people: what the archive received, source and segments or boxes together, drawn from the received files alone.
 
-Segments are placed by the source instance that each frame names, never by the order of anything, so that the picture shows
+They are placed by the source instance that each frame or region names, never by the order of anything, so that the picture shows
 what a viewer will show. It holds no identity and says in its pixels that it is unverified.
 """
 
@@ -16,9 +16,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.core.errors import EncodeError
-from node.encode.color import to_rgb
-from node.encode.frames import list_frames, unpack_frame
+from node.encode.marks import Item, list_items, list_marks, list_sources
 from node.encode.montage import Legend, Panel, compose
+from node.encode.place import list_places
+from pipelines.result import SeriesFiles, Volume
+from pipelines.series import read_volume
 
 #: Centre and width in Hounsfield units that show lung and mediastinum at once.
 CT_WINDOW = (-400.0, 1800.0)
@@ -35,7 +37,7 @@ class Scene:
     grey : ndarray, shape (slice, row, column), uint8
         The source in its display window.
     labels : ndarray, shape (slice, row, column), uint8
-        Segment number of each voxel, 0 for none; where segments overlap, the last.
+        Number of the segment or box of each voxel, 0 for none; where they overlap, the last.
     directions : ndarray, shape (3, 3)
         Unit vectors in LPS along which the slice, the row and the column index grow.
     spacing_mm : tuple of float
@@ -48,63 +50,63 @@ class Scene:
     spacing_mm: tuple[float, float, float]
 
 
-def draw_overlay(source: Sequence[Path], segmentation: Path, picture: Path) -> None:
-    """Draw six slices and two reformats of ``source`` with the segments over them, and write a PNG.
+def draw_overlay(source: Sequence[Path], received: Path, picture: Path) -> None:
+    """Draw six slices and two reformats of ``source`` with the segments over them, or the slices that have boxes, and write a PNG.
 
     Parameters
     ----------
     source : sequence of Path
-        The single-frame instances of the source series, in any order.
-    segmentation : Path
-        The Segmentation as the archive holds it.
+        The instances of the study, in any order; what is not of the source series is left out.
+    received : Path
+        The Segmentation or the report as the archive holds it.
     picture : Path
         Where the PNG goes.
 
     Raises
     ------
     EncodeError
-        When a frame names a source instance that is not among ``source``.
+        When what was received draws nothing, or on an instance that is not among ``source``.
+    GeometryError, IdentityConflict, UnsupportedPixelData
+        When the source cannot be read; see `pipelines.series.read_volume`.
     """
-    stored = dcmread(segmentation)
+    stored = dcmread(received)
+    items = list_items(stored)
+    if not items:
+        raise EncodeError("The report draws nothing.", reason="preview")
     scene = _set_scene(source, stored)
-    colours = {int(s.SegmentNumber): to_rgb(s.RecommendedDisplayCIELabValue) for s in stored.SegmentSequence}
-    panels = [_cut(scene, 0, index) for index in _choose_slices(scene.labels)]
-    panels += [_cut(scene, axis, _busiest(scene.labels, axis)) for axis in (1, 2)]
-    compose(panels, colours, _describe(stored, scene, colours)).save(picture)
-
-
-def _along_normal(header: Dataset) -> float:
-    cosines = np.asarray(header.ImageOrientationPatient, dtype=float)
-    return float(np.cross(cosines[:3], cosines[3:]) @ np.asarray(header.ImagePositionPatient, dtype=float))
+    if "SegmentSequence" in stored:
+        panels = [_cut(scene, 0, index) for index in _choose_slices(scene.labels)]
+        panels += [_cut(scene, axis, _busiest(scene.labels, axis)) for axis in (1, 2)]
+    else:
+        panels = [_cut(scene, 0, int(index)) for index in np.flatnonzero(scene.labels.any(axis=(1, 2)))[: SLICES + 2]]
+    compose(panels, {item.number: item.rgb for item in items}, _describe(stored, scene, items)).save(picture)
 
 
 def _set_scene(source: Sequence[Path], stored: Dataset) -> Scene:
-    """Lay source and segments on one grid, the source sorted along its normal."""
-    read = sorted(((dcmread(path, stop_before_pixels=True), path) for path in source), key=lambda pair: _along_normal(pair[0]))
-    headers = [header for header, _ in read]
-    places = {str(header.SOPInstanceUID): index for index, header in enumerate(headers)}
-    grey = np.stack([_window(dcmread(path)) for _, path in read])
-    labels = np.zeros(grey.shape, dtype=np.uint8)
-    for frame in list_frames(stored):
-        if frame.source_uid not in places:
-            raise EncodeError("A frame of the segmentation names an instance that is not among the source files.", reason="preview")
-        labels[places[frame.source_uid]][unpack_frame(stored, frame.index)] = frame.segment_number
-    cosines = np.asarray(headers[0].ImageOrientationPatient, dtype=float)
-    directions = np.stack([np.cross(cosines[:3], cosines[3:]), cosines[3:], cosines[:3]])
-    row_mm, column_mm = (float(value) for value in headers[0].PixelSpacing)
-    slice_mm = (_along_normal(headers[-1]) - _along_normal(headers[0])) / max(len(headers) - 1, 1)
-    return Scene(grey=grey, labels=labels, directions=directions, spacing_mm=(slice_mm or row_mm, row_mm, column_mm))
+    """Lay what is drawn over its source, slice by slice as each mark names it."""
+    series = list_sources(stored)
+    paths = tuple(path for path in source if str(dcmread(path, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID) == series)
+    if not paths:
+        raise EncodeError("The source series is not among the source files.", reason="preview")
+    volume = read_volume(SeriesFiles(series_instance_uid=series, paths=paths))
+    places = {place: index for index, place in enumerate(list_places(volume.grid))}
+    labels = np.zeros(volume.grid.shape, dtype=np.uint8)
+    for mark in list_marks(stored, volume.grid.shape[1:]):
+        if mark.place not in places:
+            raise EncodeError("Something is drawn on an instance that is not among the source files.", reason="preview")
+        labels[places[mark.place]][mark.mask] = mark.number
+    directions = (volume.grid.affine[:3, :3] / np.asarray(volume.grid.spacing_mm)).T
+    return Scene(grey=_window(volume), labels=labels, directions=directions, spacing_mm=volume.grid.spacing_mm)
 
 
-def _window(header: Dataset) -> NDArray[np.uint8]:
-    """Map one slice to grey: by the lung window for CT, by its own range for anything else."""
-    values = header.pixel_array * float(header.get("RescaleSlope", 1) or 1) + float(header.get("RescaleIntercept", 0) or 0)
-    if header.get("Modality") == "CT":
+def _window(volume: Volume) -> NDArray[np.uint8]:
+    """Map a volume to grey: by the lung window for CT, by its own range for anything else."""
+    if volume.headers[0].get("Modality") == "CT":
         centre, width = CT_WINDOW
     else:
-        low, high = np.percentile(values, (1, 99))
+        low, high = np.percentile(volume.array, (1, 99))
         centre, width = (low + high) / 2, max(high - low, 1.0)
-    return np.asarray(np.clip((values - centre) / width + 0.5, 0, 1) * 255, dtype=np.uint8)
+    return np.asarray(np.clip((volume.array - centre) / width + 0.5, 0, 1) * 255, dtype=np.uint8)
 
 
 def _choose_slices(labels: NDArray[np.uint8]) -> list[int]:
@@ -140,14 +142,15 @@ def _cut(scene: Scene, axis: int, index: int) -> Panel:
     )
 
 
-def _describe(stored: Dataset, scene: Scene, colours: dict[int, tuple[int, int, int]]) -> list[Legend]:
-    """Write the legend: label, laterality and the volume of the voxels as they are stored."""
-    counts = np.bincount(scene.labels.ravel(), minlength=256)
+def _describe(stored: Dataset, scene: Scene, items: Sequence[Item]) -> list[Legend]:
+    """Write the legend: what each item is, and of a segment the volume of its voxels as they are stored."""
+    if "SegmentSequence" not in stored:
+        return [Legend(text=item.text, rgb=item.rgb) for item in items]
+    counts = {item.number: 0 for item in items}
+    for mark in list_marks(stored, scene.labels.shape[1:]):
+        counts[mark.number] += int(mark.mask.sum())
     legends = []
-    for segment in stored.SegmentSequence:
-        sides = segment.SegmentedPropertyTypeCodeSequence[0].get("SegmentedPropertyTypeModifierCodeSequence", [])
-        volume_ml = counts[int(segment.SegmentNumber)] * float(np.prod(scene.spacing_mm)) / 1000.0
-        side = ", ".join(str(code.CodeMeaning) for code in sides) or "no side"
-        text = f"{segment.SegmentLabel}   [{side}]   {volume_ml:,.{0 if volume_ml >= 100 else 2}f} ml"
-        legends.append(Legend(text=text, rgb=colours[int(segment.SegmentNumber)]))
+    for item in items:
+        volume_ml = counts[item.number] * float(np.prod(scene.spacing_mm)) / 1000.0
+        legends.append(Legend(text=f"{item.text}   {volume_ml:,.{0 if volume_ml >= 100 else 2}f} ml", rgb=item.rgb))
     return legends

@@ -11,10 +11,11 @@ from pydicom.sr.coding import Code as CodedValue
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.core.errors import EncodeError
+from node.encode.absence import CONTAINS, MODIFIES, count_nothing, evaluate_absence
 from node.encode.equipment import sign
 from node.encode.groups import list_groups
 from node.encode.making import Making, Segment, device_uid
-from node.encode.source import list_stand_ins
+from node.encode.source import list_evidence
 
 SERIES_NUMBER = 902
 
@@ -39,11 +40,11 @@ def encode_report(making: Making, segments: tuple[Segment, ...], segmentation: S
     EncodeError
         When there is no Procedure Reported for the modality, or a measured value is not a number.
     """
-    stand_ins = list_stand_ins(making.inference)
+    sources = list_evidence(making.inference)
     dataset = sr.Comprehensive3DSR(
         # sources first: highdicom takes patient, study and scanner from the first
-        evidence=stand_ins if segmentation is None else [*stand_ins, segmentation],
-        content=_compose(making, list_groups(making, segments, segmentation, stand_ins)),
+        evidence=sources if segmentation is None else [*sources, segmentation],
+        content=_compose(making, list_groups(making, segments, segmentation)),
         series_instance_uid=making.job.derive_uid("SR", "series"),
         series_number=SERIES_NUMBER,
         sop_instance_uid=making.job.derive_uid("SR", "instance"),
@@ -59,7 +60,7 @@ def encode_report(making: Making, segments: tuple[Segment, ...], segmentation: S
     return dataset
 
 
-def _compose(making: Making, groups: list[Any]) -> sr.MeasurementReport:
+def _compose(making: Making, groups: list[Any]) -> sr.ContainerContentItem:
     """Write the root of TID 1500. The observer is the model, not the host that it ran on (IHE AIR section 6.5.3.1)."""
     modality = str(making.header.get("Modality", ""))
     if modality not in PROCEDURES:
@@ -69,10 +70,20 @@ def _compose(making: Making, groups: list[Any]) -> sr.MeasurementReport:
         uid=device_uid(model), name=model.name, manufacturer_name=model.manufacturer, model_name=model.name
     )
     observer = sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
-    return sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=PROCEDURES[modality],
-        imaging_measurements=groups,
-        title=codes.DCM.ImagingMeasurementReport,
-        language_of_content_item_and_descendants=sr.LanguageOfContentItemAndDescendants(ENGLISH),
-    )
+    root = sr.ContainerContentItem(codes.DCM.ImagingMeasurementReport, template_id="1500")
+    root.ContentSequence = sr.ContentSequence()
+    root.ContentSequence.extend(sr.LanguageOfContentItemAndDescendants(ENGLISH))
+    root.ContentSequence.extend(sr.ObservationContext(observer_device_context=observer))
+    root.ContentSequence.append(sr.CodeContentItem(codes.DCM.ProcedureReported, PROCEDURES[modality], MODIFIES))
+    root.ContentSequence.append(_gather(groups or [count_nothing(making)]))
+    if not groups:
+        root.ContentSequence.append(evaluate_absence(making))
+    return root
+
+
+def _gather(groups: list[Any]) -> sr.ContainerContentItem:
+    container = sr.ContainerContentItem(codes.DCM.ImagingMeasurements, relationship_type=CONTAINS)
+    container.ContentSequence = sr.ContentSequence()
+    for group in groups:
+        container.ContentSequence.extend(group)
+    return container

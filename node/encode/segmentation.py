@@ -11,10 +11,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DS
 
-from node.core.errors import EncodeError
 from node.encode.equipment import code_item, sign
 from node.encode.making import Making, Segment, coded
-from node.encode.source import list_stand_ins
+from node.encode.source import list_stand_ins, name_sources
 from pipelines.result import Channels
 
 SERIES_NUMBER = 901
@@ -24,16 +23,10 @@ def encode_segmentation(making: Making, segments: tuple[Segment, ...]) -> Segmen
     """Encode the label map as a BINARY Segmentation in Explicit VR Little Endian.
 
     The frames lie on the source's own grid and name their source instance; those without a voxel are left out. OHIF refuses
-    other grids, and the Label Map and fractional kinds are not shown right by every viewer.
-
-    Raises
-    ------
-    EncodeError
-        When the source has more than one frame to an instance.
+    other grids, and the Label Map and fractional kinds are not shown right by every viewer. Of several inputs the frames lie on
+    the first.
     """
     stand_ins = list_stand_ins(making.inference)
-    if any(int(header.get("NumberOfFrames", 1) or 1) > 1 for header in making.inference.volume.headers):
-        raise EncodeError("The source is a multi-frame object, which this encoder does not reference.", reason="multi_frame")
     dataset = Segmentation(
         source_images=stand_ins,
         pixel_array=_number_segments(making, segments),
@@ -55,6 +48,7 @@ def encode_segmentation(making: Making, segments: tuple[Segment, ...]) -> Segmen
         specific_character_set=None,
     )
     dataset.ContentCreatorName = None  # no person made it; dcmqi and DCMTK expect the attribute to be there, though empty
+    name_sources(dataset, making.inference)
     _state_slice_spacing(dataset, making)
     _fix_dimension_organization(dataset, making.job.derive_uid("SEG", "dimension organization"))
     sign(dataset, "SEG", making)

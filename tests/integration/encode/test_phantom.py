@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 
@@ -62,3 +63,26 @@ def test_a_real_chest_gives_objects_that_pass_the_gate(test_data):
 def series_of(path):
     """Read the Series Instance UID of a file."""
     return str(dcmread(path, stop_before_pixels=True).SeriesInstanceUID)
+
+
+def test_a_real_multi_frame_image_gives_objects_that_pass_the_gate(test_data, tmp_path):
+    path = test_data / "mr_brain_enhanced_nema_tumour" / "BRTUM003.dcm"
+    volume = read_volume(SeriesFiles(series_instance_uid=series_of(path), paths=(path,)))
+    labels = (volume.array > np.percentile(volume.array, 95)).astype("uint8")
+    inference, pipeline, job = infer([path], volume.series_instance_uid, labels)
+    objects = encode(inference, job, EQUIPMENT, pipeline)
+    inspect(objects, inference, job, pipeline)
+    (tmp_path / "seg").write_bytes(objects[0].content)
+    draw_overlay([path], tmp_path / "seg", tmp_path / "picture.png")
+    segmentation, source = dcmread(tmp_path / "seg"), dcmread(path)
+    stored, seen = segmentation.pixel_array, source.pixel_array
+    threshold = min(seen[frame_of(groups) - 1][mask > 0].min() for groups, mask in frames_of(segmentation, stored))
+    assert threshold > np.percentile(seen, 90)
+
+
+def frames_of(segmentation, stored):
+    return zip(segmentation.PerFrameFunctionalGroupsSequence, stored, strict=True)
+
+
+def frame_of(groups):
+    return groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -10,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from node.core.job import Job
 from node.core.result import Equipment
 from node.core.uids import derive_uid
 from pipelines.geometry import Grid
 from pipelines.measure import measure
-from pipelines.result import Channels, Code, Finding, Inference, LabelMap, Measurement, Model, Output, Volume
+from pipelines.result import Box, Boxes, Channels, Code, Finding, Inference, LabelMap, Measurement, Model, Output, Scores, Volume
 from pipelines.spec import Concept, Input, Label, Limits, MeasurementRule, Outputs, Pipeline, Span
 
 ORIENTATIONS = {
@@ -27,6 +28,9 @@ ORIENTATIONS = {
     "coronal": (1.0, 0.0, 0.0, 0.0, 0.0, -1.0),
     "oblique": (0.96, 0.28, 0.0, -0.224, 0.768, 0.6),
 }
+
+#: What a projection image lacks beside a Frame of Reference and a position.
+NO_PLANE = ("ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 
 ANATOMICAL = Code(value="123037004", scheme="SCT", meaning="Anatomical Structure")
 LUNG = Code(value="39607008", scheme="SCT", meaning="Lung")
@@ -90,6 +94,41 @@ TUMOURS = PIPELINE.model_copy(
     }
 )
 
+NODULES = TUMOURS.model_copy(
+    update={
+        "title": "Lung nodules",
+        "labels": (
+            Label(
+                value=0,
+                name="Lung nodule",
+                category=ABNORMAL,
+                type=Concept(value="427359005", scheme="SCT", meaning="Solitary nodule of lung"),
+                rgb=(250, 60, 60),
+            ),
+        ),
+        "measurements": (MeasurementRule(kind="diameter_mm"), MeasurementRule(kind="size_mm")),
+        "outputs": Outputs(kind="boxes", min_score=0.2),
+    }
+)
+
+FINDINGS = NODULES.model_copy(
+    update={
+        "title": "Chest findings",
+        "labels": (
+            NODULES.labels[0],
+            Label(
+                value=1,
+                name="Pleural effusion",
+                category=ABNORMAL,
+                type=Concept(value="60046008", scheme="SCT", meaning="Pleural effusion"),
+                rgb=(60, 60, 250),
+            ),
+        ),
+        "measurements": (),
+        "outputs": Outputs(kind="scores"),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
@@ -140,12 +179,64 @@ def with_output(case: Case, pipeline: Pipeline, output: Output) -> Case:
     return replace(case, inference=replace(case.inference, output=output, findings=findings))
 
 
+def with_second_input(case: Case) -> Case:
+    """Let the bundle of a case have taken a second series too, on the same grid."""
+    first = case.inference.volume
+    headers = []
+    for index, header in enumerate(first.headers):
+        other = deepcopy(header)
+        other.SeriesInstanceUID, other.SOPInstanceUID = derive_uid("test", "second"), derive_uid("test", "second", str(index))
+        headers.append(other)
+    grid = replace(first.grid, sop_instance_uids=tuple(str(header.SOPInstanceUID) for header in headers))
+    second = Volume(array=first.array, grid=grid, headers=tuple(headers), series_instance_uid=derive_uid("test", "second"))
+    job = replace(case.job, series_instance_uids=(*case.job.series_instance_uids, second.series_instance_uid))
+    return replace(case, inference=replace(case.inference, others=(second,)), job=job)
+
+
+def make_radiograph() -> Case:
+    """Make one projection image, which has no place in the patient, and the scores of ``FINDINGS`` on it."""
+    header = Dataset()
+    header.SOPClassUID, header.Modality = DigitalXRayImageStorageForPresentation, "DX"
+    case = make_case(
+        shape=(1, 44, 37), header=header, drop=("FrameOfReferenceUID", "PositionReferenceIndicator", "ImagePositionPatient", *NO_PLANE)
+    )
+    grid = replace(case.inference.volume.grid, frame_of_reference_uid="")
+    volume = replace(case.inference.volume, grid=grid)
+    case = replace(case, inference=replace(case.inference, volume=volume))
+    return with_output(case, FINDINGS, make_scores(case))
+
+
+def make_scores(case: Case) -> Scores:
+    """Make the scores of ``FINDINGS``."""
+    return Scores(values={0: 0.875, 1: 0.125}, grid=case.inference.volume.grid)
+
+
 def make_tumours(case: Case) -> Channels:
     """Make the channels of ``TUMOURS``: both lungs together, and within them the upper half of the right one."""
     labels = case.inference.masks.mask(1) | case.inference.masks.mask(2)
     core = case.inference.masks.mask(1)
     core[: len(core) // 2] = False
     return Channels(array=np.stack([labels, core]), labels=(0, 1), grid=case.inference.volume.grid)
+
+
+def make_boxes(case: Case) -> Boxes:
+    """Make three boxes of ``NODULES``: one in the middle, one over the border of the images, and one that scores too little."""
+    grid = case.inference.volume.grid
+    first, second, third = (
+        Box(label=0, score=score, center_mm=to_patient(grid, index), size_mm=size_mm)
+        for score, index, size_mm in (
+            (0.9, (4.3, 20.2, 11.7), (6.0, 7.5, 4.25)),
+            (0.31, (9.1, 1.5, 30.0), (9.0, 8.0, 7.0)),
+            (0.19, (4.0, 20.0, 11.0), (6.0, 7.5, 4.0)),
+        )
+    )
+    return Boxes(boxes=(first, second, third), grid=grid)
+
+
+def to_patient(grid: Grid, index: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Turn (slice, row, column) into patient coordinates."""
+    x, y, z = (grid.affine @ [*index, 1.0])[:3].tolist()
+    return x, y, z
 
 
 def make_job() -> Job:

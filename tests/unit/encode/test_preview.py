@@ -10,10 +10,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from node.core.errors import EncodeError
 from node.encode.color import to_rgb
+from node.encode.marks import PALETTE
 from node.encode.montage import ALARM, CELL, Panel, draw_panel, name_direction
 from node.encode.objects import encode
 from node.encode.preview import draw_overlay
-from tests.unit.encode.sources import EQUIPMENT, PIPELINE, make_case
+from pipelines.result import Boxes
+from tests.unit.encode.sources import EQUIPMENT, FINDINGS, NODULES, PIPELINE, make_boxes, make_case, make_scores, with_output
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,26 @@ def test_a_panel_has_the_proportions_of_the_patient():
     )
     column = np.asarray(draw_panel(panel, {}))[:, CELL // 4, 0]
     assert (column > 100).sum() == CELL // 2
+
+
+def test_boxes_are_drawn_on_the_slices_that_the_report_names(received, tmp_path):
+    case = make_case()
+    case = with_output(case, NODULES, make_boxes(case))
+    (report,) = encode(case.inference, case.job, EQUIPMENT, NODULES)
+    (tmp_path / "sr.dcm").write_bytes(report.content)
+    draw_overlay(received[0], tmp_path / "sr.dcm", tmp_path / "picture.png")
+    pixels = np.asarray(Image.open(tmp_path / "picture.png"))
+    colours = {tuple(int(v) for v in c) for c in np.unique(pixels.reshape(-1, 3), axis=0)}
+    assert {ALARM, *PALETTE[:2]} <= colours
+    assert PALETTE[2] not in colours
+
+
+@pytest.mark.parametrize("boxes", [(), None])
+def test_a_report_that_draws_nothing_gives_no_picture(received, tmp_path, boxes):
+    case = make_case()
+    grid = case.inference.volume.grid
+    case = with_output(case, FINDINGS, make_scores(case)) if boxes is None else with_output(case, NODULES, Boxes(boxes=boxes, grid=grid))
+    (report,) = encode(case.inference, case.job, EQUIPMENT, FINDINGS if boxes is None else NODULES)
+    (tmp_path / "sr.dcm").write_bytes(report.content)
+    with pytest.raises(EncodeError, match="draws nothing"):
+        draw_overlay(received[0], tmp_path / "sr.dcm", tmp_path / "picture.png")

@@ -180,7 +180,7 @@ def test_a_box_has_its_sizes_and_the_score_of_the_model() -> None:
         ("BOX_LR", 6.0, "mm"),
         ("BOX_AP", 7.0, "mm"),
         ("BOX_HF", 5.0, "mm"),
-        ("MODEL_SCORE", 0.75, "1"),
+        ("MODEL_SCORE", 0.75, "{score}"),
     ]
     assert finding.measurements[-1].name.scheme == "99RADNODE"
 
@@ -226,10 +226,12 @@ def test_each_score_is_a_finding() -> None:
     volume, label_map = pair(np.zeros((1, 2, 2), np.uint8))
     pipeline = detector().model_copy(update={"outputs": Outputs(kind="scores")})
     findings = measure(pipeline, volume, Scores(values={2: 0.25, 1: 3.5}, grid=label_map.grid))
-    assert [(f.name, f.measurements[0].name.value, f.measurements[0].value) for f in findings] == [
-        ("Right lung", "MODEL_SCORE", 3.5),
-        ("Left lung", "MODEL_SCORE", 0.25),
+    assert [(f.name, f.measurements[0].name.meaning, f.measurements[0].value) for f in findings] == [
+        ("Right lung", "Score of the model: Right lung", 3.5),
+        ("Left lung", "Score of the model: Left lung", 0.25),
     ]
+    assert len({finding.measurements[0].name.value for finding in findings}) == 2
+    assert all(len(finding.measurements[0].name.value) == 16 for finding in findings)
 
 
 @pytest.mark.parametrize(
