@@ -112,7 +112,6 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     """
     pipeline = read_pipeline(path)
     _check_declaration(pipeline)
-    _check_prerequisites(pipeline)
     bundle = models_folder / pipeline.bundle
     if not bundle.is_dir():
         get = pipeline.origin.get if pipeline.origin else ""
@@ -121,6 +120,7 @@ def load_entry(path: Path, models_folder: Path) -> Entry:
     metadata = _read_metadata(bundle)
     _check_labels(pipeline, metadata.network_data_format.outputs.pred)
     tree = check_digest(bundle)
+    _check_prerequisites(pipeline)
     return Entry(
         pipeline=pipeline,
         model=Model(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipelines.errors import NoUsableSeries
 
 PIPELINES = Path(__file__).resolve().parent
 MODELS = PIPELINES.parent / "models"
 
 
-def files_in(folder: str) -> Iterable[Path]:
-    """List every file below a folder."""
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+@contextmanager
+def files_in(folder: str) -> Iterator[Sequence[Path]]:
+    """Every file below a folder, in a stable order.
+
+    Raises
+    ------
+    NoUsableSeries
+        reason ``no_folder``: there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise NoUsableSeries(f"There is no folder {folder}.", reason="no_folder")
+    yield sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +37,8 @@ class Place:
         The folder of pipeline.toml folders, and that of bundles with manifest.toml.
     enabled : tuple of str or None
         What a node runs; None where there is no node.
-    files_of : callable
-        The files of a study, by what the operator calls it: a folder, or for a node a Study Instance UID.
+    study : callable
+        The files of a study for as long as a block runs, by what the operator calls it: a folder, or for a node a Study Instance UID.
     program : str
         How the command line is called, for sentences that say what to do next.
     """
@@ -34,5 +46,5 @@ class Place:
     pipelines: Path = PIPELINES
     models: Path = MODELS
     enabled: tuple[str, ...] | None = None
-    files_of: Callable[[str], Iterable[Path]] = files_in
+    study: Callable[[str], AbstractContextManager[Sequence[Path]]] = files_in
     program: str = "python -m pipelines"

@@ -11,31 +11,35 @@ from rich.text import Text
 
 from pipelines.catalog import Catalog
 from pipelines.codes.table import Match
+from pipelines.criteria import judge
 from pipelines.errors import CodedError
 from pipelines.facts import SeriesFacts
 from pipelines.openings import Opening
 from pipelines.place import Place
-from pipelines.result import Inference
+from pipelines.result import Box, Inference
 from pipelines.rules import Input
 from pipelines.selection import Choice
-from pipelines.spec import read_pipeline
+from pipelines.spec import Pipeline, read_pipeline
+from pipelines.study import Study
+
+#: What a site has to do before a pipeline can run; nothing is wrong with it.
+WAITS_FOR_THE_SITE = frozenset({"BUNDLE_MISSING.absent", "BUNDLE_CONTRACT.prerequisites"})
 
 
-def of_catalog(known: Catalog, place: Place) -> Table:
-    """Every pipeline with its model, or with the reason why it cannot run."""
+def of_catalog(known: Catalog, place: Place) -> Group:
+    """Every pipeline with its model, and below why some cannot run."""
     table = Table(
-        Column("pipeline", no_wrap=True),
-        Column("title", overflow="fold"),
-        Column("model", overflow="fold"),
-        Column("state", overflow="fold"),
+        Column("pipeline", no_wrap=True), Column("title", no_wrap=True), Column("model", overflow="fold"), Column("state", no_wrap=True)
     )
     for name, entry in known.available.items():
         model = f"{entry.model.name} {entry.model.version} ({entry.model.digest[:12]})"
         table.add_row(name, _text(entry.pipeline.title), _text(model), Text(_standing(name, place), style="green"))
+    why: list[Text] = []
     for name, error in known.unavailable.items():
-        style = "yellow" if error.full_code == "BUNDLE_MISSING.absent" else "red"
-        table.add_row(name, _text(_title(name, place)), "", Text(str(error), style=style))
-    return table
+        style = "yellow" if error.full_code in WAITS_FOR_THE_SITE else "red"
+        table.add_row(name, _text(_title(name, place)), "", Text(error.full_code, style=style))
+        why.append(Text(f"{name}: {error.sentence}", style=style, overflow="fold"))
+    return Group(table, *why)
 
 
 def of_labels(labels: Mapping[str, Match | None]) -> RenderableType:
@@ -70,26 +74,61 @@ def next_steps(*steps: str) -> Group:
     return Group(Text("Next:"), *(Text(f"  {number}. {step}") for number, step in enumerate(steps, start=1)))
 
 
-def of_choice(inputs: Sequence[Input], choice: Choice, found: Iterable[SeriesFacts]) -> Table:
-    """Whether each series of a folder is taken, and as which input, or why not."""
+def of_choice(inputs: Sequence[Input], choice: Choice, study: Study) -> Table:
+    """Whether each series of a study is taken, and as which input, or why not."""
     table = Table(Column("series", overflow="fold"), "slices", Column("taken", overflow="fold"))
-    said = {name: reason.sentence for name, reason in choice.reasons.items()}
-    for one in choice.sets:
-        said |= {facts.name: "yes" if len(inputs) == 1 else f"as {given.name}" for given, facts in zip(inputs, one, strict=True)}
-    for facts in found:
-        table.add_row(_text(facts.name), str(facts.instances), _text(said[facts.name]))
+    for facts in study.facts:
+        table.add_row(_text(facts.name), str(facts.instances), _text(_outcome(inputs, choice, facts)))
+    for uid, sentence in study.unread.items():
+        table.add_row(_text(uid), "", _text(sentence))
     return table
+
+
+def of_explanation(pipeline: Pipeline, choice: Choice, study: Study) -> Group:
+    """Everything that a pipeline asks of each series of a study, what was found, and what became of it."""
+    said = " ".join(choice.missing) or ("takes:" if choice.sets else "takes nothing of the study:")
+    parts: list[RenderableType] = [Text(f"{pipeline.name}: {said}", style="bold")]
+    for facts in study.facts:
+        table = Table(Column("asked", min_width=24), Column("wanted", overflow="fold"), Column("found", overflow="fold"), "holds")
+        for given in pipeline.inputs:
+            about = f"{given.name}: " if len(pipeline.inputs) > 1 else ""
+            for each in judge(given, facts):
+                mark = Text("yes", style="green") if each.holds else Text("no", style="red")
+                table.add_row(_text(f"{about}{each.title}"), _text(each.wanted), _text(each.found), mark)
+        parts += [Text(f"\n{facts.name}, {facts.instances} slices: {_outcome(pipeline.inputs, choice, facts)}"), table]
+    return Group(*parts, *(Text(f"\n{uid}: {sentence}") for uid, sentence in study.unread.items()))
+
+
+def of_refusal(name: str, error: CodedError) -> Text:
+    """A pipeline that cannot even be asked."""
+    return Text(f"{name}: {error}", style="red")
+
+
+def _outcome(inputs: Sequence[Input], choice: Choice, facts: SeriesFacts) -> str:
+    for one in choice.sets:
+        for given, taken in zip(inputs, one, strict=True):
+            if taken == facts:
+                return "taken" if len(inputs) == 1 else f"taken as {given.name}"
+    return choice.reasons[facts.name].sentence
 
 
 def of_findings(inference: Inference) -> Group:
     """What one run found, and what it took."""
     table = Table("finding", "measurement", "value", "unit", title=f"{inference.model.name} {inference.model.version}")
     for finding in inference.findings:
+        name = finding.name if finding.box is None else f"{finding.name} {finding.number}, {_where(finding.box)}"
         for measurement in finding.measurements:
-            name = f"{measurement.derivation.meaning} {measurement.name.meaning}" if measurement.derivation else measurement.name.meaning
-            table.add_row(_text(finding.name), name, f"{measurement.value:.1f}", _text(measurement.unit.value))
+            what = f"{measurement.derivation.meaning} {measurement.name.meaning}" if measurement.derivation else measurement.name.meaning
+            table.add_row(_text(name), what, f"{measurement.value:.1f}", _text(measurement.unit.value))
+        if not finding.measurements:
+            table.add_row(_text(name), "", "", "")
     stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in inference.seconds.items())
-    return Group(table, Text(f"{inference.device}: {stages}"))
+    nothing = [] if inference.findings else [Text("Nothing was found.")]
+    return Group(table, *nothing, Text(f"{inference.device}: {stages}"))
+
+
+def _where(box: Box) -> str:
+    return f"score {box.score:.2f} at ({', '.join(f'{value:.1f}' for value in box.center_mm)}) mm"
 
 
 def _standing(name: str, place: Place) -> str:

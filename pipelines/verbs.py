@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.progress import track
 
 from pipelines import catalog, tables
 from pipelines.draft import draft, write_draft
-from pipelines.errors import BundleMissing, NoUsableSeries, UnsupportedPixelData
-from pipelines.facts import SeriesFacts, survey
+from pipelines.errors import BundleMissing, CodedError, NoUsableSeries
 from pipelines.mounting import Verb
 from pipelines.place import Place, files_in
-from pipelines.result import SeriesFiles
-from pipelines.rules import Input
+from pipelines.saving import save as store
 from pipelines.selection import choose
-from pipelines.series import read_headers
+from pipelines.spec import read_pipeline
+from pipelines.study import Study, read_study
 
 #: Exit status when something was refused, as for a faulty configuration.
 REFUSED = 2
@@ -43,7 +40,7 @@ def list_pipelines(place: Place) -> None:
     known = catalog.load_catalog(place.pipelines, place.models)
     console.print(tables.of_catalog(known, place))
     wanted = frozenset(place.enabled or ())
-    if any(name in wanted or error.full_code != "BUNDLE_MISSING.absent" for name, error in known.unavailable.items()):
+    if any(name in wanted or error.full_code not in tables.WAITS_FOR_THE_SITE for name, error in known.unavailable.items()):
         raise typer.Exit(REFUSED)
 
 
@@ -90,63 +87,71 @@ def run(
     place: Place,
     name: Annotated[str, typer.Argument(help="The pipeline, ct_lungs for example.")],
     folder: Annotated[Path, typer.Argument(help="Folder with the DICOM files of one study.", exists=True, file_okay=False)],
-    save: Annotated[Path | None, typer.Option(help="Write labels (slice, row, column) and affine to this .npz file.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="A folder for what it gave: arrays as .npz, findings, boxes and scores as JSON.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
 ) -> None:
     """Run one pipeline on the series of a folder that it takes, without a node, and print what it found.
 
-    Example: `radnode pipelines run ct_lungs path/to/study --device cpu`
+    Example: `radnode pipelines run ct_lungs path/to/study --device cpu --save found`
     """
     console = open_console()
     entry = catalog.load_entry(place.pipelines / name / "pipeline.toml", place.models)
-    chosen = _choose(entry.pipeline.inputs, folder, console)
+    with files_in(str(folder)) as paths:
+        study = _read(paths, console)
+    choice = choose(entry.pipeline.inputs, study.facts)
+    console.print(tables.of_choice(entry.pipeline.inputs, choice, study))
+    if not choice.sets:
+        raise NoUsableSeries(
+            " ".join(choice.missing) or f"None of the {len(study.series)} series in the folder is what the pipeline takes."
+        )
     with console.status("loading torch and the model"):
         # Imported only now: listing, pinning and refusing need no torch.
         from pipelines.runner import Runner
 
         runner = Runner(entry, device)
         runner.load()
-    for inputs in chosen:
-        instances = sum(len(files.paths) for files in inputs)
-        with console.status(f"{entry.pipeline.title}: {instances} instances on {runner.device_text}"):
-            inference = runner.run(*inputs)
+    for inputs in choice.sets:
+        with console.status(f"{entry.pipeline.title}: {', '.join(facts.name for facts in inputs)} on {runner.device_text}"):
+            inference = runner.run(*map(study.files_of, inputs))
         console.print(tables.of_findings(inference))
-        if save is not None:
-            target = save if len(chosen) == 1 else save.with_stem(f"{save.stem}-{inputs[0].series_instance_uid}")
-            np.savez_compressed(target, labels=inference.masks.array, affine_lps=inference.volume.grid.affine)
-            console.print(f"labels written to {target}")
+        for path in store(inference, save) if save is not None else ():
+            console.print(f"written: {path}", soft_wrap=True)
 
 
-def _choose(inputs: Sequence[Input], folder: Path, console: Console) -> tuple[tuple[SeriesFiles, ...], ...]:
-    """Group the folder's files by series, print what happens to each, and return for each run the inputs that it takes."""
-    series, skipped = read_folder(files_in(str(folder)), console)
-    if skipped:
-        console.print(f"{skipped} files are not DICOM and were left out")
-    found = [facts for members in series.values() for facts in survey([header for _, header in members])]
-    choice = choose(inputs, found)
-    console.print(tables.of_choice(inputs, choice, found))
-    if not choice.sets:
-        raise NoUsableSeries(" ".join(choice.missing) or f"None of the {len(series)} series in the folder is what the pipeline takes.")
-    return tuple(tuple(_files_of(facts, series) for facts in inputs) for inputs in choice.sets)
+def explain(
+    place: Place,
+    study: Annotated[str, typer.Argument(help="A folder of DICOM files; for a node a Study Instance UID too.")],
+    pipeline: Annotated[list[str] | None, typer.Option(help="Only this one, or these; what the node runs unless named.")] = None,
+) -> None:
+    """Say why each series of a study is or is not taken by each pipeline, field by field. Ends 2 when a pipeline cannot be asked.
 
-
-def _files_of(facts: SeriesFacts, series: Mapping[str, Sequence[tuple[Path, Dataset]]]) -> SeriesFiles:
-    uid = facts.series_instance_uid
-    return SeriesFiles(series_instance_uid=uid, paths=tuple(path for path, _ in series[uid]), stack=facts.stack)
-
-
-def read_folder(paths: Iterable[Path], console: Console) -> tuple[dict[str, list[tuple[Path, Dataset]]], int]:
-    """Read the headers of files, by series, and count the files that are not DICOM."""
-    series: dict[str, list[tuple[Path, Dataset]]] = {}
-    skipped = 0
-    for path in track(list(paths), "reading headers", console=console, transient=True):
+    Example: `radnode pipelines explain 1.2.826.0.1.3680043.8.498.1 --pipeline ct_lungs`
+    """
+    console = open_console()
+    with place.study(study) as paths:
+        found = _read(paths, console)
+    names = pipeline or place.enabled or sorted(path.parent.name for path in place.pipelines.glob("*/pipeline.toml"))
+    refused: dict[str, CodedError] = {}
+    for name in names:
         try:
-            header = read_headers([path])[0]
-        except UnsupportedPixelData:
-            skipped += 1
+            declared = read_pipeline(place.pipelines / name / "pipeline.toml")
+        except CodedError as error:
+            refused[name] = error
             continue
-        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
-    return series, skipped
+        console.print(tables.of_explanation(declared, choose(declared.inputs, found.facts), found))
+    for name, refusal in refused.items():
+        console.print(tables.of_refusal(name, refusal))
+    if refused:
+        raise typer.Exit(REFUSED)
+
+
+def _read(paths: Sequence[Path], console: Console) -> Study:
+    study = read_study(track(paths, "reading headers", console=console, transient=True))
+    if study.skipped:
+        console.print(f"{study.skipped} files are not DICOM and were left out")
+    return study
 
 
 def _folder_of(place: Place, bundle: str) -> Path:
@@ -172,4 +177,4 @@ def _bundle_of(place: Place, name: str) -> str:
         return name
 
 
-VERBS: dict[str, Verb] = {"list": list_pipelines, "add": add, "pin": pin, "run": run}
+VERBS: dict[str, Verb] = {"list": list_pipelines, "add": add, "pin": pin, "explain": explain, "run": run}

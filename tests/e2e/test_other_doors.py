@@ -37,6 +37,17 @@ def test_an_archive_is_taken_in_as_a_folder_is(tmp_path: Path, study: list[Path]
     assert len(held[0]) == len(study)
 
 
+def test_what_the_ledger_holds_is_explained_series_by_series(tmp_path: Path, study: list[Path], phantom: ChestPhantom) -> None:
+    node = Node(tmp_path / "node", [], quiet_s=3600)
+    assert radnode(node, "ingest", str(study[0].parent)).returncode == 0
+    told = radnode(node, "pipelines", "explain", phantom.study_instance_uid)
+    assert told.returncode == 0, told.stderr
+    assert f"{len(study)} slices: taken" in told.stdout
+    unknown = radnode(node, "pipelines", "explain", "1.2.3")
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("STATE.no_study")
+
+
 def test_files_are_taken_in_and_an_operator_completes_the_study(
     tmp_path: Path, study: list[Path], phantom: ChestPhantom, store_scp: StoreScp
 ) -> None:

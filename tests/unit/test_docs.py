@@ -4,12 +4,16 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from node.conformance import statement
 from node.core import errors
 from node.ledger import schema
 from node.spoken import STEPS
+from pipelines.rules import Input
+from pipelines.spec import Label, Limits, Outputs, Pipeline, Plausible
+from pipelines.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +61,27 @@ def test_every_event_that_the_code_records_has_words_for_people() -> None:
 
 def test_the_conformance_statement_is_what_the_node_runs_by() -> None:
     assert (ROOT / "docs" / "conformance.md").read_text() == statement(), "radnode conformance > docs/conformance.md"
+
+
+def test_every_key_of_a_pipeline_is_explained() -> None:
+    text = (ROOT / "docs" / "pipelines.md").read_text()
+    keys = {key for model in (Pipeline, Input, Limits, Label, Plausible, Outputs) for key in model.model_fields}
+    assert sorted(key for key in keys if not re.search(rf"`(?:\[\[?)?{key}\b", text)) == []
+
+
+def test_every_pipeline_that_ships_is_named() -> None:
+    text = (ROOT / "docs" / "pipelines.md").read_text()
+    shipped = {path.parent.name for path in (ROOT / "pipelines").glob("*/pipeline.toml")}
+    assert {name for name in shipped if f"`{name}`" not in text} == set()
+
+
+def test_the_path_of_a_data_scientist_can_be_walked() -> None:
+    text = (ROOT / "docs" / "pipelines.md").read_text()
+    for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        assert set(Limits.model_validate(tomllib.loads(block)["limits"]).model_dump()) == set(Limits.model_fields)
+    verbs = set(re.findall(r"radnode pipelines ([a-z]+)", text))
+    assert verbs
+    assert verbs <= set(VERBS) | {"test"}  # which comes with pipelines.conformance
 
 
 def test_every_document_that_is_linked_exists() -> None:

@@ -1,5 +1,6 @@
 """python -m pipelines, as a user meets it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -37,11 +38,13 @@ def test_list_shows_what_is_available() -> None:
 
 
 def test_run_chooses_measures_and_saves(chest: Path, tmp_path: Path) -> None:
-    done = pipelines("run", "ct_lungs", str(chest), "--device", "cpu", "--save", str(tmp_path / "labels.npz"))
+    done = pipelines("run", "ct_lungs", str(chest), "--device", "cpu", "--save", str(tmp_path / "found"))
     assert done.returncode == 0, done.stderr
     for part in ("1 files are not DICOM", "Size is 6 instances", "Right lung", "Left lung", "ml", "[hnsf'U]", "below -950 HU"):
         assert part in done.stdout
-    saved = np.load(tmp_path / "labels.npz")
+    (arrays,) = (tmp_path / "found").glob("*.npz")
+    assert json.loads(arrays.with_suffix(".json").read_text())["findings"][0]["name"] == "Right lung"
+    saved = np.load(arrays)
     truth = make_chest_ct().labels
     assert saved["labels"].shape == truth.shape
     assert (saved["labels"] == truth).mean() > 0.99

@@ -1,10 +1,12 @@
 """The verbs on pipelines that need no model, as a data scientist meets them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 from typer.testing import CliRunner, Result
 
 from node.cli import app as radnode
@@ -14,6 +16,7 @@ from pipelines.errors import CodedError
 from pipelines.openings import MARK
 from pipelines.place import Place
 from pipelines.tables import of_catalog
+from tests.phantoms import TINY, write_ct_chest
 from tests.published import write_bundle
 
 REPOSITORY = Path(__file__).parents[3]
@@ -68,8 +71,9 @@ def test_a_node_wants_the_bundles_of_what_it_runs(folders: Path, enabled: str, s
 )
 def test_what_a_node_runs_is_told_from_what_it_does_not(enabled: tuple[str, ...] | None, standing: str) -> None:
     place = Place(enabled=enabled)
-    cells = of_catalog(load_catalog(place.pipelines, place.models), place).columns[-1].cells
-    assert standing in [str(cell) for cell in cells]
+    table = of_catalog(load_catalog(place.pipelines, place.models), place).renderables[0]
+    assert isinstance(table, Table)
+    assert standing in [str(cell) for cell in table.columns[-1].cells]
 
 
 def test_add_writes_what_is_known_and_says_what_is_open(folders: Path) -> None:
@@ -109,7 +113,51 @@ def test_pin_takes_the_name_of_a_pipeline_that_is_not_finished(folders: Path) ->
     assert "manifest.toml" in result.stdout
 
 
-@pytest.mark.parametrize("verb", ["list", "add", "pin", "run"])
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Twenty slices that ct_lungs takes, six that it does not, and a text."""
+    folder = tmp_path / "study"
+    write_ct_chest(folder, shape=(20, 16, 20))
+    write_ct_chest(folder / "short", seed=1, shape=TINY)
+    (folder / "readme.txt").write_text("not DICOM")
+    return folder
+
+
+def test_explain_tells_field_by_field_what_was_wanted_and_what_was_found(folders: Path, study: Path) -> None:
+    declare(folders, "")  # its bundle is not there, and need not be
+    result = invoke(folders, "explain", str(study))
+    assert result.exit_code == 0, result.output
+    for part in ("1 files are not DICOM", "ct_lungs: takes:", "20 slices: taken", "Size is 6 instances", "Slice thickness", "20 to 3000"):
+        assert part in result.stdout
+    assert result.stdout.count(" no ") == 1, "the short series fails one criterion, the other one none"
+
+
+def test_explain_goes_on_behind_a_pipeline_that_cannot_be_asked(folders: Path, study: Path) -> None:
+    declare(folders, "")
+    (folders / "pipelines" / "broken").mkdir()
+    (folders / "pipelines" / "broken" / "pipeline.toml").write_text("nonsense")
+    result = invoke(folders, "explain", str(study))
+    assert result.exit_code == 2
+    assert "ct_lungs: takes:" in result.stdout
+    assert "broken: BUNDLE_CONTRACT.syntax" in result.stdout
+    alone = invoke(folders, "explain", str(study), "--pipeline", "ct_lungs")
+    assert alone.exit_code == 0
+    assert "broken" not in alone.stdout
+
+
+def test_explain_refuses_a_folder_that_is_not_there(folders: Path) -> None:
+    assert refusal(invoke(folders, "explain", str(folders / "nowhere"))).startswith("NO_USABLE_SERIES.no_folder")
+
+
+def test_four_contrasts_of_one_patient_are_taken_in_the_bundles_order(test_data: Path) -> None:
+    arguments = ["explain", str(test_data / "mr_brain_enhanced_nema_tumour"), "--pipeline", "brats_mri_segmentation"]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    taken = re.findall(r"5020\.(\d+)\.\S+, 24 slices: taken as (\w+)", result.stdout)
+    assert dict(taken) == {"8": "t1c", "5": "t1", "4": "t2", "3": "flair"}
+
+
+@pytest.mark.parametrize("verb", ["list", "add", "pin", "explain", "run"])
 def test_every_verb_has_an_example(verb: str) -> None:
     for program, before in ((app, []), (radnode, ["pipelines"])):
         result = CliRunner(env={"COLUMNS": "200"}).invoke(program, [*before, verb, "--help"])
