@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipelines.catalog import Catalog
+from pipelines.checks import Report
 from pipelines.codes.table import Match
 from pipelines.criteria import judge
 from pipelines.errors import CodedError
@@ -97,6 +98,15 @@ def of_explanation(pipeline: Pipeline, choice: Choice, study: Study) -> Group:
                 table.add_row(_text(f"{about}{each.title}"), _text(each.wanted), _text(each.found), mark)
         parts += [Text(f"\n{facts.name}, {facts.instances} slices: {_outcome(pipeline.inputs, choice, facts)}"), table]
     return Group(*parts, *(Text(f"\n{uid}: {sentence}") for uid, sentence in study.unread.items()))
+
+
+def of_report(title: str, report: Report) -> Table:
+    """What a test looked at, one by one."""
+    table = Table("check", "passed", Column("measured", justify="right"), Column("what it means", overflow="fold"), title=title)
+    for check in report.checks:
+        mark = Text("yes", style="green") if check.passed else Text("NO", style="bold red")
+        table.add_row(_text(check.name), mark, "" if check.number is None else f"{check.number:.3f}", _text(check.sentence))
+    return table
 
 
 def of_refusal(name: str, error: CodedError) -> Text:

@@ -120,6 +120,55 @@ def run(
             console.print(f"written: {path}", soft_wrap=True)
 
 
+def prove(
+    place: Place,
+    name: Annotated[str, typer.Argument(help="The pipeline; nothing with --all.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every pipeline whose bundle is there.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda:N.")] = "cpu",
+) -> None:
+    """Prove that what comes out of a bundle lies where it was in the patient, and left on the left. Ends 2 when a check fails.
+
+    The network is replaced by one that shows what it is shown, and a phantom goes through the rest of the bundle; then the real network
+    gets the case of known_case.toml, where there is one.
+
+    Example: `radnode pipelines test ct_lungs` or `radnode pipelines test --all`
+    """
+    if bool(name) == every:
+        raise typer.BadParameter("name a pipeline, or give --all")
+    console = open_console()
+    if every:
+        known = catalog.load_catalog(place.pipelines, place.models)
+        entries, refused = list(known.available.values()), dict(known.unavailable)
+    else:
+        entries, refused = [catalog.load_entry(place.pipelines / name / "pipeline.toml", place.models)], {}
+    passed = [_prove(place, entry, device, console) for entry in entries]
+    for unavailable, error in refused.items():
+        console.print(tables.of_refusal(unavailable, error))
+    if not all(passed) or any(error.full_code not in tables.WAITS_FOR_THE_SITE for error in refused.values()):
+        raise typer.Exit(REFUSED)
+
+
+def _prove(place: Place, entry: catalog.Entry, device: str, console: Console) -> bool:
+    """Run both tests of one pipeline and print what they found; True when every check passed."""
+    name = entry.pipeline.name
+    with console.status(f"{name}: conformance"):
+        # Imported only now: what needs no model needs no torch.
+        from pipelines.conformance import conform
+        from pipelines.laterality import KNOWN_CASE, check_sides, read_known_case
+
+        beside = place.pipelines / name / KNOWN_CASE
+        case = read_known_case(beside)
+        conformance = conform(entry, device, case.scene if case and case.scene else "body")
+    console.print(tables.of_report(f"{name}: conformance", conformance))
+    with console.status(f"{name}: the known case"):
+        sides = check_sides(entry, beside, device)
+    if sides is None:
+        console.print(f"No case is named in {beside}, so nothing shows that the network itself tells left from right.")
+    else:
+        console.print(tables.of_report(f"{name}: known case", sides))
+    return conformance.passed and (sides is None or sides.passed)
+
+
 def explain(
     place: Place,
     study: Annotated[str, typer.Argument(help="A folder of DICOM files; for a node a Study Instance UID too.")],
@@ -177,4 +226,4 @@ def _bundle_of(place: Place, name: str) -> str:
         return name
 
 
-VERBS: dict[str, Verb] = {"list": list_pipelines, "add": add, "pin": pin, "explain": explain, "run": run}
+VERBS: dict[str, Verb] = {"list": list_pipelines, "add": add, "pin": pin, "test": prove, "explain": explain, "run": run}

@@ -157,7 +157,7 @@ def test_four_contrasts_of_one_patient_are_taken_in_the_bundles_order(test_data:
     assert dict(taken) == {"8": "t1c", "5": "t1", "4": "t2", "3": "flair"}
 
 
-@pytest.mark.parametrize("verb", ["list", "add", "pin", "explain", "run"])
+@pytest.mark.parametrize("verb", ["list", "add", "pin", "test", "explain", "run"])
 def test_every_verb_has_an_example(verb: str) -> None:
     for program, before in ((app, []), (radnode, ["pipelines"])):
         result = CliRunner(env={"COLUMNS": "200"}).invoke(program, [*before, verb, "--help"])

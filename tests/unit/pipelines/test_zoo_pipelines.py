@@ -22,6 +22,7 @@ NAMES = (
     "wholebody_ct_segmentation",
 )
 SHIPPED = {name: read_pipeline(REPOSITORY / "pipelines" / name / "pipeline.toml") for name in NAMES}
+TABLE = read_table()
 #: A bundle's name for a label, where its documentation says more than its metadata.
 SAYS_MORE = {("ventricular_short_axis_3label", "myocardium"): "left ventricular myocardium"}
 
@@ -50,7 +51,7 @@ def test_labels_stand_in_the_bundles_order_with_the_codes_of_the_table(bundle: s
     first = 0 if pipeline.outputs.kind == "channels" else 1
     assert [label.value for label in pipeline.labels] == list(range(first, first + len(ZOO[bundle])))
     for label, published in zip(pipeline.labels, ZOO[bundle], strict=True):
-        match = read_table().find(SAYS_MORE.get((bundle, published), published), bundle)
+        match = TABLE.find(SAYS_MORE.get((bundle, published), published), bundle)
         assert match is not None
         declared = (label.name, label.category, label.type, label.laterality, label.rgb)
         assert declared == (match.name, match.category, match.type, match.laterality, match.rgb)
@@ -66,3 +67,7 @@ def test_four_contrasts_are_told_apart_by_how_they_were_acquired() -> None:
 def test_what_the_node_does_not_do_is_not_claimed_for_the_site(name: str) -> None:
     assert SHIPPED[name].prerequisites
     assert not SHIPPED[name].prerequisites_met_by_site
+
+
+def test_a_detector_that_takes_resampled_images_resamples_them_itself() -> None:
+    assert SHIPPED["lung_nodule_ct_detection"].overrides == {"whether_raw_luna16": True}
