@@ -10,6 +10,7 @@ from pipelines.clock import Clock
 from pipelines.declaration import Span
 from pipelines.errors import GeometryError, NoUsableSeries
 from pipelines.geometry import Grid
+from pipelines.picture import read_picture
 from pipelines.quality import check_quality
 from pipelines.result import SeriesFiles
 from pipelines.series import read_volume
@@ -34,13 +35,17 @@ def read_inputs(pipeline: Pipeline, inputs: Sequence[SeriesFiles], clock: Clock)
     NoUsableSeries
         reason ``inputs``: another number of series than the pipeline takes.
     IdentityConflict, GeometryError, UnsupportedPixelData
-        See `pipelines.series.read_volume`, `check_limits` and `pipelines.alignment.align`.
+        See `pipelines.series.read_volume`, `pipelines.picture.read_picture`, `check_limits` and `pipelines.alignment.align`.
     QualityError
         See `pipelines.quality.check_quality`.
     """
     if len(inputs) != len(pipeline.inputs):
         raise NoUsableSeries(f"{pipeline.name} takes {len(pipeline.inputs)} series, {len(inputs)} were given.", reason="inputs")
-    volumes = [read_volume(files, accept=partial(check_limits, pipeline.limits), clock=clock) for files in inputs]
+    accept = partial(check_limits, pipeline.limits)
+    volumes = [
+        (read_picture if given.kind == "image" else read_volume)(files, accept=accept, clock=clock)
+        for given, files in zip(pipeline.inputs, inputs, strict=True)
+    ]
     with clock.timing("volume"):
         for volume in volumes:
             check_quality(pipeline.quality, volume)

@@ -57,7 +57,7 @@ def read_slice(path: Path, out: NDArray[np.float32]) -> None:
         raise UnsupportedPixelData("An instance has no Pixel Data.", reason="no_pixels")
     if int(dataset.get("NumberOfFrames") or 1) != 1:
         raise UnsupportedPixelData("A multi-frame instance does not say where its frames lie.", reason="multiframe")
-    _check_module(dataset, out.shape)
+    check_module(dataset, out.shape)
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")
     _rescale(_decode(dataset) if _is_encapsulated(syntax) else _unpack(dataset, syntax), dataset, out)
 
@@ -78,7 +78,7 @@ def read_frames(path: Path, frames: Sequence[tuple[Slice, NDArray[np.float32]]])
     """
     wanted = sorted(frames, key=lambda each: each[0].frame)
     for each, out in wanted:
-        _check_module(each.header, out.shape)
+        check_module(each.header, out.shape)
     some = len(wanted) < int(wanted[0][0].header.get("NumberOfFrames") or 0)
     syntax = UID(str(wanted[0][0].header.file_meta.get("TransferSyntaxUID", "")))
     source = dcmread(path) if syntax.is_transfer_syntax and syntax.is_deflated else path
@@ -133,8 +133,14 @@ def _is_encapsulated(syntax: UID) -> bool:
     return syntax.is_transfer_syntax and syntax.is_encapsulated and not syntax.is_deflated
 
 
-def _check_module(dataset: Dataset, shape: tuple[int, ...]) -> None:
-    """Refuse what is not grey, of 8, 16 or 32 bit integers and of the expected matrix."""
+def check_module(dataset: Dataset, shape: tuple[int, ...]) -> None:
+    """Refuse what is not grey, of 8, 16 or 32 bit integers and of the expected matrix.
+
+    Raises
+    ------
+    UnsupportedPixelData
+        reason ``colour``, ``bits`` or ``matrix``.
+    """
     if dataset.get("SamplesPerPixel") != 1 or dataset.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedPixelData("Pixel Data is not one grey sample per pixel.", reason="colour")
     allocated, stored, high = (dataset.get(key) for key in ("BitsAllocated", "BitsStored", "HighBit"))

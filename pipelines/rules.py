@@ -57,6 +57,10 @@ class SeriesRule(Declaration):
 
 
 class Input(SeriesRule):
-    """One of the images that the bundle loads; with several, their order is the order of the bundle's channels."""
+    """One of the images that the bundle loads; with several, their order is the order of the bundle's channels.
+
+    A ``volume`` is read as slices in the patient (`pipelines.series`), an ``image`` as one radiograph (`pipelines.picture`).
+    """
 
     name: Name = "image"
+    kind: Literal["volume", "image"] = "volume"

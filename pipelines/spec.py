@@ -197,6 +197,8 @@ class Pipeline(Declaration):
                 raise ValueError(f"two {what} have the same {'value' if what == 'labels' else 'name'}")
         if len(self.inputs) > 1 and any(given.choose == "all" for given in self.inputs):
             raise ValueError('choose = "all" belongs to a pipeline of one input')
+        if any(given.kind == "image" for given in self.inputs) and (len(self.inputs) > 1 or self.outputs.kind != "scores"):
+            raise ValueError('kind = "image" is for one input and for scores: a radiograph has no place in the patient')
         if self.quality.is_about_the_body and not any("CT" in given.modality for given in self.inputs):
             raise ValueError("[quality] is in Hounsfield units, and no input is a CT")
         if self.outputs.kind == "labelmap" and any(label.value == 0 for label in self.labels):
