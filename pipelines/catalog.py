@@ -21,6 +21,7 @@ from pipelines.result import Model
 from pipelines.spec import Pipeline, read_pipeline
 
 MANIFEST = "manifest.toml"
+NOT_STATED = "not stated"
 INFERENCE_CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 
 
@@ -181,8 +182,17 @@ def tree_digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def pin(name: str, models_folder: Path) -> str:
+def pin(name: str, models_folder: Path, *, source: str = NOT_STATED, licence: str = NOT_STATED) -> str:
     """Write the present digest of a bundle into manifest.toml, keeping everything else in it, and return the digest.
+
+    Parameters
+    ----------
+    name : str
+        The bundle's folder.
+    models_folder : Path
+        Where it and manifest.toml lie.
+    source, licence : str
+        What is written of a bundle that was not in there.
 
     Raises
     ------
@@ -199,7 +209,7 @@ def pin(name: str, models_folder: Path) -> str:
     if table.search(text):
         text = table.sub(rf'\g<1>"{digest}"', text)
     else:
-        text += f'\n[{name}]\nsource = "not stated"\nlicence = "not stated"\nsha256 = "{digest}"\n'
+        text += f'\n[{name}]\nsource = {json.dumps(source)}\nlicence = {json.dumps(licence)}\nsha256 = "{digest}"\n'
     path.write_text(text, encoding="utf-8")
     if _read_manifest(models_folder)[name].sha256 != digest:
         raise BundleContract(f"models/{MANIFEST} could not be rewritten; put sha256 = {digest!r} into it.", reason="manifest")

@@ -114,6 +114,8 @@ def _head(bundle: str, name: str, outline: Outline) -> Iterator[str]:
         if outline.mode
         else f"mode = {_open(f'stages or engine; {suggests}')}"
     )
+    if not outline.labels:
+        yield f"labels_source = {_open('where it is written what the labels of the output mean; metadata.json does not say it')}"
     yield ""
     yield "[origin]"
     yield f"licence = {_text(licence) if licence else _open('on what terms the weights may be used')}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,7 @@ from pipelines import catalog, tables
 from pipelines.draft import draft, write_draft
 from pipelines.errors import BundleMissing, CodedError, NoUsableSeries
 from pipelines.mounting import Verb
+from pipelines.openings import MARK
 from pipelines.place import Place, files_in
 from pipelines.saving import save as store
 from pipelines.selection import choose
@@ -73,14 +74,12 @@ def pin(place: Place, name: Annotated[str, typer.Argument(help="A pipeline, or t
     Example: `radnode pipelines pin spleen_ct_segmentation`
     """
     console = open_console()
-    bundle = _bundle_of(place, name)
-    console.print(f"{bundle}: sha256 {catalog.pin(bundle, place.models)}", soft_wrap=True)
-    console.print(
-        tables.next_steps(
-            f"state source and licence of {bundle} in {place.models / catalog.MANIFEST}",
-            f"{place.program} test {name}",
-        )
-    )
+    declared = _declared(place, name)
+    bundle, stated = str(declared.get("bundle", name)), _stated(declared)
+    console.print(f"{bundle}: sha256 {catalog.pin(bundle, place.models, **stated)}", soft_wrap=True)
+    manifest = place.models / catalog.MANIFEST
+    said = "see that {} hold in {}" if len(stated) == 2 else "state {} in {}"
+    console.print(tables.next_steps(said.format(f"source and licence of {bundle}", manifest), f"{place.program} test {name}"))
 
 
 def run(
@@ -217,13 +216,19 @@ def _folder_of(place: Place, bundle: str) -> Path:
     return place.models / given.name
 
 
-def _bundle_of(place: Place, name: str) -> str:
-    """The bundle of a pipeline, finished or not; what is no pipeline is a bundle."""
-    path = place.pipelines / name / "pipeline.toml"
+def _declared(place: Place, name: str) -> dict[str, Any]:
+    """What the pipeline.toml of that name says, finished or not; nothing where there is none, for then it is a bundle."""
     try:
-        return str(tomllib.loads(path.read_text(encoding="utf-8")).get("bundle", name))
+        return tomllib.loads((place.pipelines / name / "pipeline.toml").read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError):
-        return name
+        return {}
+
+
+def _stated(declared: Mapping[str, Any]) -> dict[str, str]:
+    """Source and licence of a bundle, as far as its pipeline.toml knows them."""
+    origin = declared.get("origin", {})
+    found = {key: origin.get(said, "") for key, said in (("source", "get"), ("licence", "licence"))} if isinstance(origin, dict) else {}
+    return {key: text for key, text in found.items() if text and isinstance(text, str) and not text.startswith(MARK)}
 
 
 VERBS: dict[str, Verb] = {"list": list_pipelines, "add": add, "pin": pin, "test": prove, "explain": explain, "run": run}

@@ -87,6 +87,7 @@ def test_a_detector_without_labels_leaves_them_open(tmp_path: Path) -> None:
     assert (table["mode"], table["outputs"]["kind"]) == ("engine", "boxes")
     assert "measurements" not in table
     assert table["labels"][0]["value"].startswith(MARK)
+    assert table["labels_source"].startswith(MARK)
 
 
 def test_what_is_strange_in_a_bundle_stays_text(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,17 @@ def test_pin_takes_the_name_of_a_pipeline_that_is_not_finished(folders: Path) ->
     invoke(folders, "add", "vessels", "--name", "big_vessels")
     result = invoke(folders, "pin", "big_vessels")
     assert result.exit_code == 0, result.output
-    assert "[vessels]" in (folders / "models" / "manifest.toml").read_text()
+    pinned = tomllib.loads((folders / "models" / "manifest.toml").read_text())["vessels"]
+    assert pinned["licence"] == "not stated", "what is open is no licence"
     assert "manifest.toml" in result.stdout
+
+
+def test_pin_states_what_the_declaration_says_of_source_and_licence(folders: Path) -> None:
+    write_bundle(folders / "models", "ct_lungs", ["right lung", "left lung"])
+    declare(folders, '[origin]\nget = "wget it"\nlicence = "as \\"free\\" as air"')
+    assert "see that" in invoke(folders, "pin", "ct_lungs").stdout
+    pinned = tomllib.loads((folders / "models" / "manifest.toml").read_text())["ct_lungs"]
+    assert (pinned["source"], pinned["licence"]) == ("wget it", 'as "free" as air')
 
 
 @pytest.fixture
