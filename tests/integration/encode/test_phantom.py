@@ -1,6 +1,7 @@
 """From the files of a series to objects that prove themselves: reader, measurements, encoder and gate in one go."""
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipelines.phantom import make_chest_ct, write_datasets
 from pipelines.result import Inference, LabelMap, SeriesFiles
 from pipelines.series import read_volume
 from pipelines.spec import read_pipeline
+from tests.phantoms import multiframe
 from tests.unit.encode.sources import EQUIPMENT, MODEL, ORIENTATIONS, make_job
 
 DECLARATION = Path(__file__).parents[3] / "pipelines" / "ct_lungs" / "pipeline.toml"
@@ -48,6 +50,25 @@ def test_a_phantom_that_was_read_from_files_gives_objects_that_pass_the_gate(ori
     (tmp_path / "seg").write_bytes(objects[0].content)
     draw_overlay(paths, tmp_path / "seg", tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 50_000
+
+
+def test_the_frames_of_an_enhanced_phantom_are_referenced_one_by_one(tmp_path):
+    phantom = make_chest_ct(shape=(12, 64, 80), spacing_mm=(24.0, 3.0, 3.0), orientation=ORIENTATIONS["oblique"])
+    order = np.random.default_rng(3).permutation(12)
+    image = multiframe(phantom.datasets, order)
+    paths = write_datasets([image], tmp_path)
+    inference, pipeline, job = infer(paths, phantom.series_instance_uid, phantom.labels)
+    objects = encode(inference, job, EQUIPMENT, pipeline)
+    inspect(objects, inference, job, pipeline)
+    segmentation = dcmread(BytesIO(objects[0].content))
+    for frame, groups in zip(segmentation.pixel_array, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        (source,) = groups.DerivationImageSequence[0].SourceImageSequence
+        number = int(source.ReferencedFrameNumber)
+        assert source.ReferencedSOPInstanceUID == image.SOPInstanceUID
+        place = image.PerFrameFunctionalGroupsSequence[number - 1].PlanePositionSequence[0].ImagePositionPatient
+        np.testing.assert_allclose(groups.PlanePositionSequence[0].ImagePositionPatient, place, atol=1e-3)
+        label = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        np.testing.assert_array_equal(frame == 1, phantom.labels[order[number - 1]] == label)
 
 
 def test_a_real_chest_gives_objects_that_pass_the_gate(test_data):

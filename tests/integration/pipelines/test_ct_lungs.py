@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from pipelines.catalog import Entry, load_entry
 from pipelines.errors import DigestMismatch, GeometryError, ImplausibleResult, QualityError
+from pipelines.facts import survey
 from pipelines.phantom import LEFT_LUNG, RIGHT_LUNG, make_chest_ct
 from pipelines.runner import Runner
+from pipelines.selection import why_not
 from pipelines.series import read_volume
-from tests.phantoms import PRONE, SEEN_FROM_ABOVE, oblique, turned, write_series
+from tests.phantoms import PRONE, SEEN_FROM_ABOVE, multiframe, oblique, turned, write_series
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -50,6 +52,16 @@ VIEWS = {
 def test_each_lung_is_found_on_its_own_side(runner: Runner, view: dict[str, object], tmp_path: Path) -> None:
     phantom = make_chest_ct(**view)
     inference = runner.run(write_series(phantom.datasets, tmp_path))
+    assert dice(inference.output.array, phantom.labels, RIGHT_LUNG) > 0.98
+    assert dice(inference.output.array, phantom.labels, LEFT_LUNG) > 0.98
+
+
+def test_one_enhanced_instance_is_taken_and_found_as_the_classic_ones_are(runner: Runner, tmp_path: Path) -> None:
+    phantom = make_chest_ct(orientation=oblique())
+    image = multiframe(phantom.datasets, np.random.default_rng(5).permutation(60))
+    (facts,) = survey([image])
+    assert why_not(runner.entry.pipeline.inputs[0], facts) is None
+    inference = runner.run(write_series([image], tmp_path))
     assert dice(inference.output.array, phantom.labels, RIGHT_LUNG) > 0.98
     assert dice(inference.output.array, phantom.labels, LEFT_LUNG) > 0.98
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipelines.alignment import align
+from pipelines.errors import CodedError
 from pipelines.facts import SeriesFacts, facts_of, survey
+from pipelines.frames import slices_of
 from pipelines.result import SeriesFiles
 from pipelines.rules import Input, SeriesRule
 from pipelines.selection import choose, select, why_not
 from pipelines.series import read_headers, read_volume
 from pipelines.spec import read_pipeline
+from pipelines.stacks import take
 
 REPOSITORY = Path(__file__).parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -116,6 +119,9 @@ def test_time_points_of_one_series_are_taken_by_no_rule_that_does_not_ask_for_th
     assert {reason.code for reason in select(rule, stacks).reasons.values()} == {"stacks"}
     asking = SeriesRule(modality=("CT",), stacks_by=("TemporalPosition",), choose="latest")
     (last,) = select(asking, stacks).chosen
+    with pytest.raises(CodedError, match="19 stacks, told apart by TemporalPosition") as refusal:
+        take(slices_of(headers), "")
+    assert refusal.value.full_code == "GEOMETRY.several_stacks"
     assert last.acquired_at == max(facts.acquired_at for facts in stacks)
 
 
