@@ -20,6 +20,9 @@ Rgb = tuple[int, int, int]
 #: For what is stored without a colour of its own, taken in turn.
 PALETTE: tuple[Rgb, ...] = ((255, 96, 96), (96, 200, 255), (140, 235, 120), (255, 190, 80), (215, 140, 255), (120, 240, 220))
 
+#: How the codes of numbers about the whole of all images begin (99RADNODE), see `pipelines.measure`.
+ABOUT_ALL = ("SCORE_", "NONE_")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -81,10 +84,10 @@ def list_sources(stored: Dataset) -> str:
 
 
 def _drawn_groups(report: Dataset) -> list[list[Dataset]]:
-    """List the planar groups (TID 1410): the regions of others are about all images, and draw nothing."""
+    """List the planar groups (TID 1410) but those about the whole of an image, which draw nothing."""
     groups = [item for item in walk(report) if name_of(item) == "125007"]
     planar = [list(group.ContentSequence) for group in groups if group.ContentTemplateSequence[0].TemplateIdentifier == "1410"]
-    return [content for content in planar if _regions(content)]
+    return [content for content in planar if _regions(content) and not any(name_of(item).startswith(ABOUT_ALL) for item in content)]
 
 
 def _regions(content: list[Dataset]) -> list[Dataset]:

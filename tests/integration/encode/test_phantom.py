@@ -13,11 +13,12 @@ from node.encode.objects import encode
 from node.encode.preview import draw_overlay
 from pipelines.measure import measure
 from pipelines.phantom import make_chest_ct, write_datasets
-from pipelines.result import Inference, LabelMap, SeriesFiles
+from pipelines.picture import read_picture
+from pipelines.result import Inference, LabelMap, Scores, SeriesFiles
 from pipelines.series import read_volume
 from pipelines.spec import read_pipeline
 from tests.phantoms import multiframe
-from tests.unit.encode.sources import EQUIPMENT, MODEL, ORIENTATIONS, make_job
+from tests.unit.encode.sources import EQUIPMENT, FINDINGS, MODEL, ORIENTATIONS, make_job
 
 DECLARATION = Path(__file__).parents[3] / "pipelines" / "ct_lungs" / "pipeline.toml"
 
@@ -107,3 +108,24 @@ def frames_of(segmentation, stored):
 
 def frame_of(groups):
     return groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+
+
+def test_a_real_radiograph_gives_a_report_that_passes_the_gate(test_data):
+    """It has no Frame of Reference, and no place in the patient."""
+    path = test_data / "xr_us_mg_sc" / "cr_chest_pa_rsna_jpegbaseline.dcm"
+    volume = read_picture(SeriesFiles(series_instance_uid=series_of(path), paths=(path,)))
+    scores = Scores(values={0: 0.75, 1: 0.125}, grid=volume.grid)
+    inference = Inference(
+        pipeline="scores",
+        model=MODEL,
+        volume=volume,
+        output=scores,
+        findings=measure(FINDINGS, volume, scores),
+        device="cpu",
+        seconds={},
+    )
+    study = str(volume.headers[0].StudyInstanceUID)
+    job = replace(make_job(), study_instance_uid=study, series_instance_uids=(volume.series_instance_uid,))
+    (report,) = encode(inference, job, EQUIPMENT, FINDINGS)
+    inspect([report], inference, job, FINDINGS)
+    assert report.kind == "SR"

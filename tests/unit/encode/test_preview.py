@@ -15,7 +15,17 @@ from node.encode.montage import ALARM, CELL, Panel, draw_panel, name_direction
 from node.encode.objects import encode
 from node.encode.preview import draw_overlay
 from pipelines.result import Boxes
-from tests.unit.encode.sources import EQUIPMENT, FINDINGS, NODULES, PIPELINE, make_boxes, make_case, make_scores, with_output
+from tests.unit.encode.sources import (
+    EQUIPMENT,
+    FINDINGS,
+    NODULES,
+    PIPELINE,
+    make_boxes,
+    make_case,
+    make_radiograph,
+    make_scores,
+    with_output,
+)
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +116,20 @@ def test_boxes_are_drawn_on_the_slices_that_the_report_names(received, tmp_path)
     assert PALETTE[2] not in colours
 
 
-@pytest.mark.parametrize("boxes", [(), None])
-def test_a_report_that_draws_nothing_gives_no_picture(received, tmp_path, boxes):
+def make_no_boxes():
     case = make_case()
-    grid = case.inference.volume.grid
-    case = with_output(case, FINDINGS, make_scores(case)) if boxes is None else with_output(case, NODULES, Boxes(boxes=boxes, grid=grid))
-    (report,) = encode(case.inference, case.job, EQUIPMENT, FINDINGS if boxes is None else NODULES)
+    return with_output(case, NODULES, Boxes(boxes=(), grid=case.inference.volume.grid)), NODULES
+
+
+def make_classification():
+    case = make_case()
+    return with_output(case, FINDINGS, make_scores(case)), FINDINGS
+
+
+@pytest.mark.parametrize("make", [make_no_boxes, make_classification, lambda: (make_radiograph(), FINDINGS)])
+def test_a_report_that_draws_nothing_gives_no_picture(received, tmp_path, make):
+    case, pipeline = make()
+    (report,) = encode(case.inference, case.job, EQUIPMENT, pipeline)
     (tmp_path / "sr.dcm").write_bytes(report.content)
     with pytest.raises(EncodeError, match="draws nothing"):
         draw_overlay(received[0], tmp_path / "sr.dcm", tmp_path / "picture.png")
