@@ -21,7 +21,7 @@ from pipelines.phantom import make_chest_ct
 from pipelines.result import Boxes, Scores
 from pipelines.runner import Runner
 from tests.bundles.declaring import declare
-from tests.bundles.parts import CHANNEL_FIRST, SIGMOID, Config, bundle, compose, invert, one, ras
+from tests.bundles.parts import CHANNEL_FIRST, SIGMOID, Config, bundle, compose, invert, one, ras, spacing, window
 from tests.bundles.writing import entry, pipeline_of, write
 from tests.bundles.zoo import Published, known_as, lung_nodules, prompted, renal_cect
 from tests.phantoms import oblique, write_series
@@ -259,3 +259,77 @@ class BrighterSecond(torch.nn.Module):
     with pytest.raises(NoUsableSeries) as refusal:
         Runner(made, "cpu").run(files[0])
     assert refusal.value.reason == "inputs"
+
+
+CANDIDATES = """
+import torch
+from monai.transforms.transform import MapTransform
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Conv3d(1, 1, 1)
+
+    def forward(self, image):
+        return self.last(image)
+
+
+class Candidatesd(MapTransform):
+    def __call__(self, data):
+        heat = data["pred"][0].as_tensor()
+        places = torch.nonzero(heat > 0.5)
+        data["box"] = torch.cat([places.amin(0), places.amax(0) + 1])[None].float()
+        data["label"], data["label_scores"] = torch.zeros(1), heat.max()[None]
+        return data
+"""
+
+
+def lung_candidates(select: str) -> Published:
+    """Boxes from a heat map, within what is air inside of the body."""
+    config = bundle(
+        network={"_target_": "scripts.net.Net"},
+        preprocessing=compose(
+            one("LoadImaged"),
+            CHANNEL_FIRST,
+            ras(),
+            spacing([1.5, 1.5, 1.5]),
+            window(-1000, 600),
+            one("CropForegroundd", source_key="image", select_fn=select, margin=2, allow_smaller=True),
+        ),
+        inferer={"_target_": "SimpleInferer"},
+        postprocessing=compose(
+            SIGMOID,
+            one("scripts.net.Candidatesd", "pred"),
+            {"_target_": "AffineBoxToWorldCoordinated", "box_keys": "box", "box_ref_image_keys": "image", "affine_lps_to_ras": True},
+        ),
+    )
+    return Published(
+        config=config,
+        channels=known_as("candidate"),
+        declaration={"kind": "boxes", "labels": (0,)},
+        scripts={"net": CANDIDATES},
+    )
+
+
+def test_a_bundle_that_looks_for_lungs_is_tested_within_a_chest(tmp_path: Path) -> None:
+    published = lung_candidates("$lambda x: (x > 0.05) & (x < 0.2)")
+    made = entry(published, write(published, tmp_path / "bundle"))
+    assert conform(made, scene="chest").passed
+    published.config["preprocessing"]["transforms"].insert(3, one("Lambdad", func="$lambda x: torch.flip(x, [2])"))
+    assert not conform(entry(published, write(published, tmp_path / "flipped")), scene="chest").passed
+
+
+def test_what_a_bundle_cannot_process_is_a_check_that_does_not_pass(tmp_path: Path) -> None:
+    published = lung_candidates("$lambda x: x.reshape(7)")
+    report = conform(entry(published, write(published, tmp_path / "bundle")))
+    assert not report.passed
+    assert "The bundle cannot process the known object: RuntimeError: shape '[7]' is invalid" in report.checks[0].sentence
+
+
+def test_a_classifier_of_radiographs_is_shown_one_image(tmp_path: Path) -> None:
+    published = classifier()
+    transforms = [one("LoadImaged"), CHANNEL_FIRST, one("SqueezeDimd", dim=-1), one("ScaleIntensityd")]
+    published.config["preprocessing"]["transforms"] = transforms
+    published = dataclasses.replace(published, declaration={**published.declaration, "modality": "DX"})
+    assert conform(entry(published, write(published, tmp_path / "bundle"))).passed
