@@ -169,12 +169,11 @@ def _table(bundle: str, middle: Mapping[str, Measured]) -> Table:
         table.add_row(stage, *(_cell(one.seconds.get(stage, math.nan)) for one in middle.values()))
     table.add_section()
     stock = middle["stock"]
-    bare = stock.whole_s - stock.seconds["save"]
     table.add_row("whole", *(_cell(one.whole_s) for one in middle.values()))
     table.add_row("whole, processor time", *(_cell(one.cpu_s) for one in middle.values()))
     table.add_row("network's share, %", *(_cell(share(one)) for one in middle.values()))
     table.add_row("stock takes, times this", *(_cell(stock.whole_s / one.whole_s) for one in middle.values()))
-    table.add_row("without its saver", *(_cell(bare / one.whole_s) for one in middle.values()))
+    table.add_row("to its labels alone", *(_cell(_to_labels(stock) / _to_labels(one)) for one in middle.values()))
     table.add_row("in processor time", *(_cell(stock.cpu_s / one.cpu_s) for one in middle.values()))
     table.add_row("cold, with start and load", *(_cell(one.cold_s) for one in middle.values()))
     table.add_row("peak host MB", *(f"{one.host_mb:.0f}" for one in middle.values()))
@@ -186,6 +185,11 @@ def _table(bundle: str, middle: Mapping[str, Measured]) -> Table:
 def share(one: Measured) -> float:
     """The network's part of the whole, in percent; what stitches its windows is not counted as network."""
     return 100 * one.seconds["network"] / one.whole_s if "network" in one.seconds else math.nan
+
+
+def _to_labels(one: Measured) -> float:
+    """From the files to labels on the source grid: without what is made of them."""
+    return one.whole_s - sum(one.seconds.get(stage, 0.0) for stage in ("measure", "encode", "inspect", "save"))
 
 
 def _cell(value: float) -> str:
@@ -208,12 +212,13 @@ def save(found: Sequence[Measured], folder: Path) -> None:
     text = json.dumps([asdict(one) for one in found], indent=1).replace("NaN", "null")
     (folder / "inference.json").write_text(text + "\n", encoding="utf-8")
     try:
+        from matplotlib import colormaps
         from matplotlib.figure import Figure
     except ImportError:
         return
     bundles = list(dict.fromkeys(one.bundle for one in found))
     figure = Figure(figsize=(5.5 * len(bundles), 4.5), layout="constrained")
-    colours = {name: f"C{number % 10}" for number, name in enumerate(stages_of(found))}
+    colours = {name: colormaps["tab20"](number) for number, name in enumerate(stages_of(found))}
     for place, bundle in enumerate(bundles):
         middle = middles(found, bundle)
         axes = figure.add_subplot(1, len(bundles), place + 1)

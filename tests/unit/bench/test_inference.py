@@ -44,7 +44,7 @@ def test_the_table_has_the_ratios() -> None:
     }
     assert lines["whole"] == ["10.00", "5.00"]
     assert lines["stock takes, times this"] == ["1.00", "2.00"]
-    assert lines["without its saver"] == ["0.80", "1.60"]
+    assert lines["to its labels alone"] == ["1.00", "2.00"]
     assert lines["peak device MB"] == ["none", "none"]
 
 
