@@ -6,10 +6,19 @@ from dataclasses import replace
 import pytest
 from pydicom import dcmread
 
+from node.core.study import Instance
+from node.intake.route import route
 from pipelines.catalog import load_catalog
 from pipelines.rules import Input
 from tests.integration.intake.assembly import CATALOG, REPOSITORY, Assembly, chest
 from tests.unit.intake.arrivals import encode_odd, sent, sent_from
+
+UIDS = {
+    "sop_instance_uid": "SOPInstanceUID",
+    "sop_class_uid": "SOPClassUID",
+    "series_instance_uid": "SeriesInstanceUID",
+    "study_instance_uid": "StudyInstanceUID",
+}
 
 
 def reasons(assembly):
@@ -167,6 +176,29 @@ def test_phases_of_one_series_are_taken_by_a_rule_that_asks_for_them_and_by_no_o
         assert len({job["id"] for job in jobs}) == len({job["input_sha256"] for job in jobs}) == 2
         code, detail = reasons(assembly)
         assert (code, detail["pipeline"]) == ("NO_USABLE_SERIES.stacks", "ct_lungs")
+
+
+def test_four_contrasts_of_a_real_brain_become_one_job_in_order(test_data):
+    """As the shipped declaration asks for them: after and before contrast, T2, FLAIR."""
+    paths, instances, described = {}, [], {}
+    for path in sorted((test_data / "mr_brain_enhanced_nema_tumour").iterdir()):
+        header = dcmread(path, stop_before_pixels=True)
+        uids = {name: str(header[keyword].value) for name, keyword in UIDS.items()}
+        described[uids["series_instance_uid"]] = header.SeriesDescription
+        paths[uids["sop_instance_uid"]] = path
+        instances.append(Instance(**uids, transfer_syntax_uid="1.2", patient_id="1", modality="MR", key=path.name, sha256="0", size=1))
+    catalog = load_catalog(REPOSITORY / "pipelines", REPOSITORY / "models")
+    (taken,) = route(instances, paths, catalog, ["mr_brain_lesion"]).taken
+    assert [described[uid] for uid in taken.series_instance_uids] == [
+        "* T1 AXIAL POST GAD",
+        "* T1 AXIAL PRE GAD",
+        "* T2 FSE AXIAL",
+        "* FLAIR AXIAL",
+    ]
+    assert taken.stacks == ()
+    without = [instance for instance in instances if "FLAIR" not in described[instance.series_instance_uid]]
+    (refused,) = route(without, paths, catalog, ["mr_brain_lesion"]).not_taken
+    assert (refused.code, refused.sentence) == ("NO_USABLE_SERIES.incomplete", "Input flair: no series fits.")
 
 
 def test_without_pipelines_a_study_is_only_kept(tmp_path, database):
