@@ -137,15 +137,15 @@ def _overlay(bundle: Path, case: Case, folder: Path) -> dict[str, Any]:
     base = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
     memory = "torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 'nan'"
     mark = f"print('{_MARK}', '%s', time.time(), time.process_time(), {memory}, flush=True)"
-    steps: list[dict[str, Any]] = []
+    names = {"Invertd": "invert", "AsDiscreted": "argmax"}
+
+    def marking(name: str) -> dict[str, Any]:
+        return {"_target_": "Lambdad", "keys": "pred", "func": f"$lambda pred: ({mark % name}, pred)[1]"}
+
+    steps = [marking("load,preprocess,network")]
     for step in base["postprocessing"]["transforms"]:
         kind = str(step["_target_"])
-        names = {"Invertd": "invert", "AsDiscreted": "argmax"}
-        before = "load, preprocess, network" if not steps else "postprocess"
-        steps.append(step)
-        if not kind.startswith("Save"):
-            name = names.get(kind, before)
-            steps.append({"_target_": "Lambdad", "keys": "pred", "func": f"$lambda pred: ({mark % name.replace(' ', '')}, pred)[1]"})
+        steps += [step] if kind.startswith("Save") else [step, marking(names.get(kind, "postprocess"))]
     return {
         "imports": [*base["imports"], "$import time", "$import torch"],
         "bundle_root": str(bundle),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from node.bench.contenders import Measured
+from node.bench.contenders import Case, Measured, _overlay
 from node.bench.inference import Plan, _table, middles, run, save, share, stages_of
 from node.core.errors import ConfigError
 
@@ -60,3 +60,16 @@ def test_a_bundle_that_it_does_not_know_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="other"):
         run(plan, Console(file=io.StringIO()))
+
+
+def test_stock_runs_the_bundle_as_it_is_with_marks_between_its_steps(tmp_path: Path) -> None:
+    bundle = Path(__file__).parents[3] / "models" / "ct_lungs"
+    case = Case(series_instance_uid="1", dicom=(), nifti=tmp_path / "chest.nii", labels=tmp_path, device="cpu")
+    overlay = _overlay(bundle, case, tmp_path)
+    own = json.loads((bundle / "configs" / "inference.json").read_text())["postprocessing"]["transforms"]
+    steps = overlay["postprocessing#transforms"]
+    marks = [step for step in steps if "radnode-bench" in str(step.get("func"))]
+    assert [step for step in steps if step not in marks] == own
+    assert [str(step["func"]).split("'")[3] for step in marks] == ["load,preprocess,network", "invert", "postprocess"]
+    assert steps[-1]["_target_"] == "SaveImaged", "what it saves is timed by the end of the run"
+    assert overlay["run"].count("$@evaluator.run()") == 2
