@@ -29,7 +29,7 @@ from pipelines.reader import VolumeReader, attach
 from pipelines.result import Output, Volume
 from pipelines.spec import Pipeline
 from pipelines.stages import Means, Parts, Stages
-from pipelines.weights import has_weights, load_network
+from pipelines.weights import has_weights, load_network, watchable
 
 #: Loggers that report the absence of things that are not needed, or each run of an evaluator.
 CHATTY = ("monai.bundle.workflows", "monai.data.nvimgcodec_pydicom_plugin", "ignite")
@@ -130,6 +130,7 @@ class Bundle:
         network = load_network(self.root, pipeline.weights, self.device) if pipeline.weights else None
         workflow = parse(self.root, pipeline, self.device, network)
         evaluator = build(workflow, self.root)
+        evaluator.network = watchable(evaluator.network)
         parser = workflow.parser
         if has_weights(evaluator.network) and not parser["radnode_has_weights"]:
             raise BundleContract(

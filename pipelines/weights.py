@@ -32,6 +32,23 @@ class Program(torch.nn.Module):
         return self._run[0](image)
 
 
+class Script(torch.nn.Module):
+    """A TorchScript network that can be watched: what torch compiled takes no hooks."""
+
+    def __init__(self, script: torch.jit.ScriptModule) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """Run it as it would run by itself."""
+        return self.script(*given, **named)
+
+
+def watchable(network: Any) -> Any:
+    """The network itself, or TorchScript in a module that takes hooks."""
+    return Script(network) if isinstance(network, torch.jit.ScriptModule) else network
+
+
 def load_network(root: Path, name: str, device: torch.device) -> torch.nn.Module:
     """Load a network from one file of a bundle.
 
