@@ -96,13 +96,13 @@ def test_a_uid_that_is_no_text_is_left_to_pynetdicom():
     assert StoreRequest.parse(command_of().replace(b"1.2.826", b"1.2.\xff26")) is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=300))
 def test_no_garbage_is_a_request(garbage):
     assert StoreRequest.parse(garbage) is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_no_mutation_breaks_the_parser(data):
     command = bytearray(command_of())
