@@ -2,11 +2,12 @@
 
 import importlib
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from node.cli import app
 from node.conformance import statement
 from node.core import errors
 from node.ledger import schema
@@ -37,10 +38,12 @@ def test_every_table_and_state_is_described() -> None:
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
     verbs = set(re.findall(r"radnode ([a-z-]+)", text)) - {"is"}
+    runner = CliRunner()
     for verb in sorted(verbs):
-        done = subprocess.run([sys.executable, "-m", "node", verb, "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
-        assert done.returncode == 0, f"radnode {verb} does not exist"
-        assert "Example" in done.stdout or verb == "--help", f"radnode {verb} --help shows no example"
+        done = runner.invoke(app, [verb, "--help"])
+        assert done.exit_code == 0, f"radnode {verb} does not exist"
+        assert "Example" in done.output or verb == "--help", f"radnode {verb} --help shows no example"
+    assert runner.invoke(app, ["no-such-verb", "--help"]).exit_code != 0
 
 
 def test_every_file_that_the_architecture_names_exists() -> None:
