@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pipelines.catalog import check_digest, load_entry
+from pipelines.conformance import conform
 from pipelines.isolation import OwnModules
+from pipelines.laterality import read_known_case
 from pipelines.phantom import make_chest_ct
 from pipelines.result import Box, Boxes, SeriesFiles
 from pipelines.runner import Runner
@@ -60,6 +62,15 @@ def is_hit(case: Any, nodule: Any, box: Box) -> bool:
 def test_the_weights_are_the_pinned_ones() -> None:
     check_digest(BUNDLE)
     assert (BUNDLE / "models" / "model.pt").stat().st_size < 1_000_000
+
+
+def test_boxes_come_back_to_where_they_were() -> None:
+    folder = REPOSITORY / "pipelines" / "ct_lung_nodules"
+    known = read_known_case(folder / "known_case.toml")
+    assert known is not None
+    report = conform(load_entry(folder / "pipeline.toml", REPOSITORY / "models"), scene=known.scene)
+    assert report.passed, report
+    assert len(report.checks) == 2
 
 
 def test_the_same_seed_is_the_same_chest(case: Any) -> None:
