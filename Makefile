@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 STUDY ?=
-JOBS ?= 3
+JOBS ?= 2
 VENV := .venv
 STAMP := $(VENV)/.installed
 
@@ -50,8 +50,7 @@ peers:  ## install the real peers of the tests (Debian packages; needs root or s
 demo: install  ## receive a study, run the model, show the results: make demo [STUDY=FOLDER]
 	$(VENV)/bin/radnode demo $(STUDY)
 
-# Each file is run by one of the processes, whole and in its order, for what its tests share; the long ones come first. Many tests
-# wait for clocks and leases: three processes keep two cores busy.
+# Each file is run by one of the processes, whole and in its order, for what its tests share; the long ones come first.
 test: install peers  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 

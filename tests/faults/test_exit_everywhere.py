@@ -26,7 +26,7 @@ from tests.nodes import REPOSITORY, Node
 from tests.peers import HOST, find_tool, wait_until
 from tests.unit.intake.arrivals import INSTANCE, encode, make_data_set
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 EXIT_CODE = 9
 INSTANCES = {f"{INSTANCE}.{number}": encode(make_data_set(SOPInstanceUID=f"{INSTANCE}.{number}")) for number in range(2)}
