@@ -41,6 +41,7 @@ RUNS_BUNDLES = {
     f"pipelines.{name}"
     for name in (
         *(
+            "axes",
             "backend",
             "boxes",
             "bundle",
