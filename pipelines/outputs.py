@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from pipelines.axes import reverse_axes
 from pipelines.boxes import to_boxes
 from pipelines.errors import WrongOutput
 from pipelines.geometry import Grid
@@ -75,7 +76,7 @@ def to_label_map(pred: Any, labels: Sequence[int], grid: Grid) -> LabelMap:
         strange = [value for value in torch.unique(values).tolist() if value not in (0, *labels)]
     else:
         # As bytes first: to look for what occurs in a whole volume of 32 bit numbers takes longer than many a network.
-        array = np.ascontiguousarray(values.to(torch.uint8).cpu().numpy().transpose(2, 1, 0))
+        array = reverse_axes(values.to(torch.uint8).cpu().numpy())
         label_map = LabelMap(array=array, grid=grid)
         strange = sorted(label_map.present() - set(labels))
     if strange:

@@ -12,6 +12,7 @@ from monai.transforms import Compose, LoadImage, LoadImaged
 from monai.utils.enums import MetaKeys, SpaceKeys
 from numpy.typing import NDArray
 
+from pipelines.axes import reverse_axes
 from pipelines.errors import BundleContract
 from pipelines.result import Volume
 
@@ -43,9 +44,9 @@ class VolumeReader(ImageReader):  # type: ignore[misc]  # MONAI is not typed
         The affine and ``space`` must agree, or MONAI's ``Orientation`` turns the image by 180 degrees in its plane without a word.
         """
         affine = img[0].grid.ras_affine
-        arrays = [volume.array.transpose(2, 1, 0) for volume in img]
+        arrays = [reverse_axes(volume.array) for volume in img]
         # Not a number is MONAI's way to say that there is no channel axis.
-        array, channel = (np.stack(arrays), 0.0) if len(arrays) > 1 else (np.ascontiguousarray(arrays[0]), float("nan"))
+        array, channel = (np.stack(arrays), 0.0) if len(arrays) > 1 else (arrays[0], float("nan"))
         meta = {
             MetaKeys.AFFINE: affine.copy(),
             MetaKeys.ORIGINAL_AFFINE: affine.copy(),

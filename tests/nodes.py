@@ -29,7 +29,7 @@ min_free_bytes = {min_free_bytes}
 {listen}
 [assemble]
 quiet_s = {quiet_s}
-sweep_s = 0.2
+sweep_s = {sweep_s}
 [pipelines]
 folder = "{repository}/pipelines"
 models = "{repository}/models"
@@ -119,6 +119,7 @@ class Node:
         *,
         database: str = "",
         quiet_s: float = 0.8,
+        sweep_s: float = 0.2,
         lease_s: float = 2.0,
         listen: str = "",
         more: str = "",
@@ -137,6 +138,7 @@ class Node:
             "port": self.port,
             "repository": REPOSITORY,
             "quiet_s": quiet_s,
+            "sweep_s": sweep_s,
             "lease_s": lease_s,
             "listen": listen,
             "min_free_bytes": min_free_bytes,

@@ -86,9 +86,10 @@ def check_marking(dataset: Dataset, inference: Inference, job: Job) -> Iterator[
         if not dataset.get(keyword):
             yield f"{keyword} is missing"
     yield from (f"{keyword} names a person" for keyword in PEOPLE if dataset.get(keyword))
-    if any(element.tag.is_private for element in dataset.iterall()):
+    strange = [element.tag for element in dataset.iterall() if not element.keyword]
+    if any(tag.is_private for tag in strange):
         yield "a private attribute"
-    if any(not element.keyword and not element.tag.is_private for element in dataset.iterall()):
+    if any(not tag.is_private for tag in strange):
         yield "an attribute that DICOM does not know"
     identified = {str(item.CodingSchemeDesignator) for item in dataset.get("CodingSchemeIdentificationSequence", [])}
     if not set(list_private_schemes(dataset)) <= identified:

@@ -60,6 +60,8 @@ def _number_segments(making: Making, segments: tuple[Segment, ...]) -> np.ndarra
     masks = making.inference.masks
     if isinstance(masks, Channels):
         return np.stack([masks.mask(segment.finding.label) for segment in segments], axis=-1)
+    if all(segment.number == segment.finding.label for segment in segments):
+        return masks.array
     numbers = np.zeros(256, dtype=np.uint8)
     for segment in segments:
         numbers[segment.finding.label] = segment.number

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
 
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import CTImageStorage
 
 from node.core.uids import derive_uid
@@ -12,36 +15,42 @@ from node.encode.place import Place, list_places
 from pipelines.result import Inference
 
 #: What an encoder needs of a source image to reference it and to lie on its grid.
-_PLACE = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "Rows",
-    "Columns",
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-    "ImagePositionPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
+_PLACE = tuple(
+    Tag(keyword)
+    for keyword in (
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "Modality",
+        "Rows",
+        "Columns",
+        "FrameOfReferenceUID",
+        "PositionReferenceIndicator",
+        "ImagePositionPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "LossyImageCompression",
+        "LossyImageCompressionRatio",
+        "LossyImageCompressionMethod",
+    )
 )
 
 #: What highdicom reads unconditionally. It is left empty here and copied as it stands later: highdicom would refuse a
 #: birth date or a sex that is not quite DICOM, and would write a strange name into the log.
-_IDENTITY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
+_IDENTITY = tuple(
+    DataElement(keyword, dictionary_VR(keyword), "")
+    for keyword in (
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "AccessionNumber",
+        "StudyID",
+        "StudyDate",
+        "StudyTime",
+        "ReferringPhysicianName",
+    )
 )
 
 
@@ -67,7 +76,7 @@ def list_stand_ins(inference: Inference) -> list[Dataset]:
         stand_in = _stand_in(header)
         if not stand_in.get("SliceThickness"):
             stand_in.SliceThickness = grid.spacing_mm[0]
-        stand_in.ImageOrientationPatient = deepcopy(headers[0].ImageOrientationPatient)
+        stand_in.ImageOrientationPatient = headers[0].ImageOrientationPatient
         if place[1]:
             stand_in.SOPClassUID, stand_in.SOPInstanceUID = CTImageStorage, _alias(place)
         stand_ins.append(stand_in)
@@ -109,10 +118,11 @@ def _alias(place: Place) -> str:
 
 
 def _stand_in(header: Dataset) -> Dataset:
+    """Make a stand-in, whose elements are its own and whose values, which nobody changes, are the header's."""
     stand_in = Dataset()
-    for keyword in _IDENTITY:
-        setattr(stand_in, keyword, "")
-    for keyword in _PLACE:
-        if keyword in header:
-            stand_in.add(deepcopy(header[keyword]))
+    for empty in _IDENTITY:
+        stand_in.add(copy(empty))
+    for tag in _PLACE:
+        if tag in header:
+            stand_in.add(copy(header[tag]))
     return stand_in

@@ -7,8 +7,10 @@ listeners may sweep.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -89,6 +91,7 @@ class Assembler:
         self._observer = Observer(ledger, spool, presence, book=book, pace=pace, census=census, steps_of=steps_of)
         self._triage = triage or Triage(ledger)
         self._told: dict[tuple[str, int], tuple[Missing, ...]] = {}
+        self._held_at = 0.0
 
     def run(self, stop: threading.Event, sweep_s: float) -> None:
         """Sweep until ``stop`` is set."""
@@ -111,8 +114,17 @@ class Assembler:
         self._observer.forget_but({study.study_instance_uid for study in candidates})
         waiting = {(study.study_instance_uid, study.revision) for study in candidates}
         self._told = {key: reasons for key, reasons in self._told.items() if key in waiting}
-        looks = (self._observer.look(study, now) for study in candidates)
-        return sum(self._judge(look) for look in looks if look is not None)
+        return sum(self._sweep_one(study, now) for study in candidates)
+
+    def _sweep_one(self, study: Study, now: datetime) -> bool:
+        look = self._observer.look(study, now)
+        completed = look is not None and self._judge(look)
+        if completed:
+            self._observer.forget(study.study_instance_uid)
+        # A sweep may have a thousand studies to judge; meanwhile no other listener may think that nobody is sending.
+        if time.monotonic() - self._held_at > self._settle_s / 3:
+            self._hold_open(self._presence.studies())
+        return completed
 
     def force(self, study_instance_uid: str, who: str) -> bool:
         """Complete one study now, because an operator asked; False when it is not open, or something came at this very moment.
@@ -128,6 +140,7 @@ class Assembler:
         return self._complete(look, evidence)
 
     def _hold_open(self, study_instance_uids: Collection[str]) -> None:
+        self._held_at = time.monotonic()
         if study_instance_uids:
             with self._ledger.beating() as tx:
                 studies.hold_open(tx, study_instance_uids)

@@ -85,6 +85,10 @@ class Observer:
         self._memories = {uid: memory for uid, memory in self._memories.items() if uid in study_instance_uids}
         self._census.forget_but(study_instance_uids)
 
+    def forget(self, study_instance_uid: str) -> None:
+        """Keep nothing of a study: a thousand of them would be a thousand lists of instances."""
+        self._memories.pop(study_instance_uid, None)
+
     def look(self, study: Study, now: datetime, *, closely: bool = False) -> Look | None:
         """Look at a study; None when it is not worth a judgement yet.
 

@@ -59,3 +59,19 @@ def test_each_destination_is_told_apart(tmp_path: Path, study: list[Path], phant
 def held_by(peer: Orthanc) -> Archived:
     """The results in an Orthanc."""
     return Archived(peer.file(instance["SOPInstanceUID"]) for instance in peer.instances())
+
+
+def test_results_of_a_study_whose_sender_nobody_knows_say_whom_to_add(tmp_path: Path, study: list[Path], store_scp: StoreScp) -> None:
+    more = '[[destination]]\nname = "sender"\nkind = "sender"\n'
+    node = Node(tmp_path / "node", [("pacs", store_scp.ae_title, store_scp.port)], more=more)
+    with node.running():
+        sending = store_scu(HOST, node.port, study, called="RADNODE")
+        assert set(sending.statuses) == {0}
+        node.wait_at_rest()
+    parcels = {row["destination"]: row for row in node.rows("work") if row["kind"] == "deliver"}
+    assert parcels["pacs"]["state"] == "done"
+    assert (parcels["sender"]["state"], parcels["sender"]["code"]) == ("refused", "PEER_REFUSED.unknown_sender")
+    assert "came from STORESCU, which is no [[peer]]" in parcels["sender"]["reason"]
+    states = {row["destination"]: row["state"] for row in node.rows("delivery")}
+    assert states == {"pacs": "sent", "sender": "refused"}
+    invariants.check(node, sending.acknowledged, {"pacs": Archived.in_files(store_scp.received()), "sender": Archived([])})

@@ -86,15 +86,20 @@ def exiter() -> Iterator[Exiter]:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory, exiter: Exiter) -> Path:
     """The data of a node that was started and stopped once, so that its tables are there."""
-    node = Node(tmp_path_factory.mktemp("template") / "node", [], quiet_s=3600)
+    node = new_node(tmp_path_factory.mktemp("template") / "node")
     assert exiter.start(node)
     exiter.signal(signal.SIGTERM)
     assert exiter.end() == 0
     return node.config.node.data
 
 
+def new_node(folder: Path) -> Node:
+    """A node that sweeps seldom before its orderly end, where it does so in any case: more sweeps would only repeat these steps."""
+    return Node(folder, [], quiet_s=3600, sweep_s=2)
+
+
 def make_node(template: Path, folder: Path) -> Node:
-    node = Node(folder, [], quiet_s=3600)
+    node = new_node(folder)
     shutil.copytree(template, node.config.node.data)
     return node
 

@@ -2,10 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST_BODY = 45
@@ -34,21 +32,21 @@ MIGRATIONS = "node/ledger/migrations/versions/"  # each is a list of columns as 
 STAND_INS = re.compile("|".join(["unittest" + r"\.mock", "Magic" + "Mock", "mock" + "er", r"monkeypatch\." + "setattr"]))
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-SOURCES = {str(path.relative_to(ROOT)): path for package in ("node", "pipelines") for path in sorted((ROOT / package).rglob("*.py"))}
-every_source = pytest.mark.parametrize("name", SOURCES)
-every_source_but_migrations = pytest.mark.parametrize("name", [name for name in SOURCES if not name.startswith(MIGRATIONS)])
-
-
-def nodes(name: str) -> Iterator[ast.AST]:
-    yield from ast.walk(ast.parse(SOURCES[name].read_text()))
+SOURCES = {
+    str(path.relative_to(ROOT)): path.read_text() for package in ("node", "pipelines") for path in sorted((ROOT / package).rglob("*.py"))
+}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+OURS = [name for name in SOURCES if not name.startswith(MIGRATIONS)]
 
 
 def module_of(name: str) -> str:
     return name.removesuffix(".py").replace("/", ".")
 
 
-def functions(name: str) -> Iterator[Function]:
-    yield from (node for node in nodes(name) if isinstance(node, Function))
+def found(seek: Callable[[str], Iterable[object]], names: Iterable[str] = SOURCES) -> dict[str, list[object]]:
+    """What is found in each source in which anything is found."""
+    faults = {name: list(seek(name)) for name in names}
+    return {name: fault for name, fault in faults.items() if fault}
 
 
 def body_lines(function: Function) -> int:
@@ -74,48 +72,57 @@ def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[Function | a
                 yield from public_definitions(node)
 
 
-@every_source_but_migrations
-def test_functions_fit_on_a_screen(name: str) -> None:
-    too_long = {function.name: body_lines(function) for function in functions(name) if body_lines(function) > LONGEST_BODY}
-    assert too_long == {}
+def test_functions_fit_on_a_screen() -> None:
+    def too_long(name: str) -> Iterator[str]:
+        functions = (node for node in ast.walk(TREES[name]) if isinstance(node, Function))
+        return (f"{function.name}: {body_lines(function)} lines" for function in functions if body_lines(function) > LONGEST_BODY)
+
+    assert found(too_long, OURS) == {}
 
 
-@every_source_but_migrations
-def test_modules_are_short(name: str) -> None:
-    assert len(SOURCES[name].read_text().splitlines()) <= LONGEST_MODULE
+def test_modules_are_short() -> None:
+    lengths = {name: len(SOURCES[name].splitlines()) for name in OURS}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
-@every_source
-def test_modules_are_named_for_a_thing(name: str) -> None:
-    assert Path(name).stem not in VAGUE_NAMES
+def test_modules_are_named_for_a_thing() -> None:
+    assert [name for name in SOURCES if Path(name).stem in VAGUE_NAMES] == []
 
 
-@every_source
-def test_nothing_is_global(name: str) -> None:
-    assert [node.lineno for node in nodes(name) if isinstance(node, ast.Global)] == []
+def test_nothing_is_global() -> None:
+    assert found(lambda name: (node.lineno for node in ast.walk(TREES[name]) if isinstance(node, ast.Global))) == {}
 
 
-@every_source
-def test_what_is_public_has_a_docstring(name: str) -> None:
-    tree = ast.parse(SOURCES[name].read_text())
-    assert ast.get_docstring(tree) is not None or not tree.body
-    assert [node.name for node in public_definitions(tree) if ast.get_docstring(node) is None] == []
+def test_what_is_public_has_a_docstring() -> None:
+    def without(name: str) -> Iterator[str]:
+        if TREES[name].body and ast.get_docstring(TREES[name]) is None:
+            yield "the module"
+        yield from (node.name for node in public_definitions(TREES[name]) if ast.get_docstring(node) is None)
+
+    assert found(without) == {}
 
 
-@every_source
-def test_errors_are_caught_by_name(name: str) -> None:
-    lines = [node.lineno for node in nodes(name) if isinstance(node, ast.ExceptHandler) and is_broad(node)]
-    assert len(lines) == BOUNDARIES.get(module_of(name), 0), f"broad except in lines {lines}"
+def test_errors_are_caught_by_name() -> None:
+    def broad(name: str) -> list[object]:
+        lines = [node.lineno for node in ast.walk(TREES[name]) if isinstance(node, ast.ExceptHandler) and is_broad(node)]
+        return [] if len(lines) == BOUNDARIES.get(module_of(name), 0) else [lines, "are not as many as BOUNDARIES says"]
+
+    assert found(broad) == {}
 
 
-@every_source
-def test_the_environment_is_read_at_the_top_only(name: str) -> None:
+def test_the_environment_is_read_at_the_top_only() -> None:
     words = {"environ", "getenv"}
-    reads = [node.lineno for node in nodes(name) if isinstance(node, ast.Attribute) and node.attr in words]
-    reads += [node.lineno for node in nodes(name) if isinstance(node, ast.ImportFrom) and words & {alias.name for alias in node.names}]
-    assert reads == [] or name in READS_ENVIRONMENT, f"the environment is read in lines {reads}"
+
+    def reads(name: str) -> Iterator[int]:
+        for node in ast.walk(TREES[name]):
+            is_import = isinstance(node, ast.ImportFrom) and words & {alias.name for alias in node.names}
+            if is_import or (isinstance(node, ast.Attribute) and node.attr in words):
+                yield node.lineno
+
+    assert found(reads, set(SOURCES) - READS_ENVIRONMENT) == {}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_is_mocked(path: Path) -> None:
-    assert STAND_INS.findall(path.read_text()) == [], "DICOM, SQL, sockets and files are real in every test"
+def test_nothing_is_mocked() -> None:
+    """DICOM, SQL, sockets and files are real in every test."""
+    tests = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "tests").rglob("*.py"))}
+    assert {name: STAND_INS.findall(text) for name, text in tests.items() if STAND_INS.search(text)} == {}

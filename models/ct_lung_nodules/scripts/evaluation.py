@@ -29,7 +29,7 @@ def in_patient(box: NDArray[np.float64], affine: NDArray[np.float64]) -> dict[st
 
 
 class CaseBoxes:
-    """A handler that writes targets and candidates of each case when the evaluator is done.
+    """A handler that writes targets and candidates of each case when the evaluator is done, beside those of other folds in the file.
 
     Parameters
     ----------
@@ -61,5 +61,7 @@ class CaseBoxes:
             self._cases.append({"case": str(case["seed"]), "reference": targets, "output": found})
 
     def _write(self, _engine: Engine) -> None:
-        study = {"task": "detection", "title": self._title, "hit": "center", "cases": self._cases}
+        known = json.loads(self._path.read_text(encoding="utf-8"))["cases"] if self._path.exists() else []
+        cases = {case["case"]: case for case in [*known, *self._cases]}
+        study = {"task": "detection", "title": self._title, "hit": "center", "cases": list(cases.values())}
         self._path.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")

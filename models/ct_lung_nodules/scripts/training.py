@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import process_time
 
@@ -17,6 +18,12 @@ from scripts.cases import STEP_MM, draw_lungs
 from scripts.nodules import Array, insert_nodule
 
 
+def split(count: int, folds: int, fold: int) -> tuple[list[int], list[int]]:
+    """Chests to train on and chests to test on, by number; with ``fold`` -1 every one is for training."""
+    numbers = range(count)
+    return [number for number in numbers if fold < 0 or number % folds != fold], [number for number in numbers if number % folds == fold]
+
+
 class Blocks(Dataset[dict[str, Tensor]]):
     """Blocks of lung with image and truth, drawn anew for every index; the same seed gives the same blocks.
 
@@ -24,17 +31,17 @@ class Blocks(Dataset[dict[str, Tensor]]):
     ----------
     seed : int
         Of the chests and of everything in the blocks.
-    chests : int
-        How many different chests; they are drawn at once and kept.
+    chests : sequence of int
+        Which chests, counted from the seed; they are drawn at once and kept.
     length : int
         How many blocks.
     side : int
         Voxels along each side.
     """
 
-    def __init__(self, seed: int, chests: int, length: int, side: int) -> None:
+    def __init__(self, seed: int, chests: Sequence[int], length: int, side: int) -> None:
         self._seed, self._length, self._side = seed, length, side
-        self._chests = [draw_lungs(seed + number) for number in range(chests)]
+        self._chests = [draw_lungs(seed + number) for number in chests]
         self._places = [np.argwhere(lungs[::3, ::3, ::3]) * 3 for _, lungs in self._chests]
 
     def __len__(self) -> int:

@@ -63,7 +63,7 @@ class Progress:
 
 
 class CaseScores:
-    """A handler that writes truth and scores of each case as `radnode evaluate` reads them."""
+    """A handler that writes truth and scores of each case as `radnode evaluate` reads them, beside those of other folds in the file."""
 
     def __init__(self, path: str, title: str, seeds: list[int]) -> None:
         # In the order of the data: an evaluator keeps nothing of a sample but its images.
@@ -87,5 +87,7 @@ class CaseScores:
             )
 
     def _write(self, _engine: Engine) -> None:
-        study = {"task": "classification", "title": self._title, "threshold": 0.5, "cases": self._cases}
+        known = json.loads(self._path.read_text(encoding="utf-8"))["cases"] if self._path.exists() else []
+        cases = {case["case"]: case for case in [*known, *self._cases]}
+        study = {"task": "classification", "title": self._title, "threshold": 0.5, "cases": list(cases.values())}
         self._path.write_text(json.dumps(study, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Held-out cases against their truth, one line of numbers for each, as JSON."""
+"""Held-out cases against their truth: numbers for each as JSON, and label maps beside a list of them for `radnode evaluate`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 NAMES = {"core": (1,), "surrounding": (2,), "whole": (1, 2)}
+#: As the pipeline calls them.
+LABELS = {"1": "Lesion core", "2": "T2/FLAIR hyperintensity"}
 
 
 def compare(found: NDArray[np.uint8], truth: NDArray[np.uint8], voxel_ml: float, least_ml: float) -> dict[str, Any]:
@@ -68,21 +71,24 @@ def _name_of(sample: dict[str, Any]) -> str:
 
 
 class CaseScores:
-    """A handler that compares each case with its truth, and writes everything when the evaluator is done.
+    """A handler that compares each case with its truth, and writes everything when the evaluator is done, beside what other folds left.
 
     Parameters
     ----------
-    path : str
-        Of the JSON file.
+    folder : str
+        For ``scores.json``, for ``cases.json``, which `radnode evaluate` reads, and for the label maps that it names.
+    title : str
+        What was tried on what.
     least_ml : float
         Smaller regions do not count as lesions.
-    about : dict
-        Written beside the numbers: which weights, which fold.
+    fold : int
+        Noted with each case.
     """
 
-    def __init__(self, path: str, least_ml: float, about: dict[str, Any]) -> None:
-        self._path, self._least_ml, self._about = Path(path), least_ml, about
+    def __init__(self, folder: str, title: str, least_ml: float, fold: int) -> None:
+        self._folder, self._title, self._least_ml, self._fold = Path(folder), title, least_ml, fold
         self._cases: list[dict[str, Any]] = []
+        self._pairs: list[dict[str, str]] = []
 
     def attach(self, engine: Engine) -> None:
         """Follow an evaluator."""
@@ -93,8 +99,22 @@ class CaseScores:
         for sample in engine.state.output:
             voxel_ml = float(np.abs(np.linalg.det(np.asarray(sample["label"].affine)[:3, :3]))) / 1000.0
             found, truth = (np.asarray(sample[key][0]).astype(np.uint8) for key in ("pred", "label"))
-            self._cases.append({"case": _name_of(sample), **compare(found, truth, voxel_ml, self._least_ml)})
+            name = _name_of(sample)
+            self._cases.append({"case": name, "fold": self._fold, **compare(found, truth, voxel_ml, self._least_ml)})
+            self._pairs.append({"case": name, "reference": str(sample["label"].meta["filename_or_obj"]), "output": f"{name}_found.nii"})
+            nibabel.save(nibabel.Nifti1Image(found, np.asarray(sample["label"].affine)), self._folder / f"{name}_found.nii")
 
     def _write(self, _engine: Engine) -> None:
-        content = {**self._about, "summary": summarise(self._cases), "cases": self._cases}
-        self._path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        cases = _merged(self._folder / "scores.json", self._cases)
+        pairs = _merged(self._folder / "cases.json", self._pairs)
+        _save(self._folder / "scores.json", {"title": self._title, "summary": summarise(cases), "cases": cases})
+        _save(self._folder / "cases.json", {"task": "segmentation", "title": self._title, "labels": LABELS, "cases": pairs})
+
+
+def _merged(path: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    known = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else []
+    return list({case["case"]: case for case in [*known, *ours]}.values())
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import threading
 import time
 
+from node.ledger import studies
 from tests.integration.intake.assembly import QUIET_S, Assembly, chest
 from tests.peers import wait_until
 
@@ -67,6 +68,24 @@ def test_an_association_with_another_process_holds_a_study_open(tmp_path, databa
         other.presence.leave("A1")
         assert ours.complete() == 1
         assert other.assembler.sweep() == 0
+
+
+def test_a_sweep_that_takes_long_renews_what_is_held_open_while_it_goes_on(tmp_path, database):
+    def slowly(_tx, _study_instance_uid):
+        """No procedure steps, and it takes an hour to find that out."""
+        time.sleep(0.2)
+        assembly.age()
+        return ()
+
+    with Assembly(tmp_path, database, steps_of=slowly, settle_s=0.3) as assembly:
+        assembly.receive(chest(study_name="quiet"), "A1")
+        assembly.age()
+        assembly.presence.enter("A2")
+        assembly.receive(chest(study_name="held"), "A2")
+        assembly.assembler.sweep()
+        with assembly.ledger.reading() as tx:
+            quiet = [study.study_instance_uid for study in studies.quiet(tx, 60.0)]
+    assert quiet == [chest(2, study_name="quiet")[0].StudyInstanceUID], "no other listener may complete the one that is held"
 
 
 def test_two_processes_that_sweep_at_once_complete_a_study_once(tmp_path, database):

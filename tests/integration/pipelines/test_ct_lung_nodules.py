@@ -1,6 +1,5 @@
 """The nodule demonstration: what its weights find in a chest that they have not seen."""
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +8,17 @@ import pytest
 
 from pipelines.catalog import check_digest, load_entry
 from pipelines.conformance import conform
-from pipelines.isolation import OwnModules
 from pipelines.laterality import read_known_case
 from pipelines.phantom import make_chest_ct
-from pipelines.result import Box, Boxes, SeriesFiles
+from pipelines.result import Boxes, SeriesFiles
 from pipelines.runner import Runner
 from pipelines.series import read_headers
+from tests.nodules import BUNDLE, HELD_OUT, STEP_MM, as_series, is_hit, make_case
 from tests.phantoms import write_series
 
 REPOSITORY = Path(__file__).parents[3]
-BUNDLE = REPOSITORY / "models" / "ct_lung_nodules"
-#: Its seed is not among those that the weights were trained on (docs/README.md of the bundle).
-HELD_OUT = 9501
-#: Left to right, back to front, foot to head: a slab of 12 cm from the middle of the chest.
-SLAB, STEP_MM = (216, 152, 80), 1.5
 #: Middle of the outline in ct_chest_lidc0001/seg.
 ANNOTATED_MM = np.array([56.5, 85.6, -115.0])
-MIDDLE_MM = np.array([4.0, -11.0, -140.0])
-
-
-def make_case(seed: int) -> Any:
-    """One case of the bundle's own phantom (``scripts.cases.Case``)."""
-    with OwnModules(BUNDLE).importable():
-        return import_module("scripts.cases").make_case(seed, most=6, shape=SLAB)
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +29,10 @@ def case() -> Any:
 @pytest.fixture(scope="module")
 def found(case: Any, tmp_path_factory: pytest.TempPathFactory) -> Boxes:
     """What the pipeline finds in the case as a CT series."""
-    datasets = make_chest_ct(shape=(SLAB[2], SLAB[1], SLAB[0]), spacing_mm=(STEP_MM,) * 3).datasets
-    stored = np.clip(np.rint(case.hounsfield[::-1, ::-1].transpose(2, 1, 0)) + 1024, 0, 4095).astype("<u2")
-    for dataset, plane in zip(datasets, stored, strict=True):
-        dataset.PixelData = plane.tobytes()
     entry = load_entry(REPOSITORY / "pipelines" / "ct_lung_nodules" / "pipeline.toml", REPOSITORY / "models")
-    output = Runner(entry, "cpu").run(write_series(datasets, tmp_path_factory.mktemp("chest"))).output
+    output = Runner(entry, "cpu").run(write_series(as_series(case), tmp_path_factory.mktemp("chest"))).output
     assert isinstance(output, Boxes)
     return output
-
-
-def is_hit(case: Any, nodule: Any, box: Box) -> bool:
-    """Whether the middle of a box lies within a nodule; the series lies about the middle of the other phantom's chest."""
-    ras = (case.affine @ np.array([*nodule.place, 1.0]))[:3]
-    middle = ras * np.array([-1.0, -1.0, 1.0]) + MIDDLE_MM
-    return float(np.linalg.norm(middle - np.array(box.center_mm))) <= max(nodule.diameter_mm / 2, STEP_MM)
 
 
 def test_the_weights_are_the_pinned_ones() -> None:
@@ -81,14 +57,14 @@ def test_the_same_seed_is_the_same_chest(case: Any) -> None:
 
 
 def test_nodules_of_a_chest_that_was_never_seen_are_found(case: Any, found: Boxes) -> None:
-    hits = [any(is_hit(case, nodule, box) for box in found.boxes) for nodule in case.nodules]
+    hits = [any(is_hit(case, nodule, box.center_mm) for box in found.boxes) for nodule in case.nodules]
     assert len(hits) >= 3
     assert sum(hits) / len(hits) >= 0.6
 
 
 def test_little_else_is_found_with_a_high_score(case: Any, found: Boxes) -> None:
     sure = [box for box in found.boxes if box.score >= 0.9]
-    false = [box for box in sure if not any(is_hit(case, nodule, box) for nodule in case.nodules)]
+    false = [box for box in sure if not any(is_hit(case, nodule, box.center_mm) for nodule in case.nodules)]
     assert len(sure) >= 3
     assert len(false) <= 2
 

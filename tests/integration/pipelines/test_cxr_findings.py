@@ -10,37 +10,31 @@ import numpy as np
 import pytest
 import torch
 from monai.networks.nets import ResNet
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from pipelines.catalog import Entry, check_digest, load_entry
 from pipelines.conformance import conform
 from pipelines.isolation import OwnModules
 from pipelines.result import Scores
 from pipelines.runner import Runner
-from tests.phantoms import tiny_ct, write_series
+from tests.phantoms import write_series
+from tests.radiographs import BUNDLE, HEART, LEFT_EFFUSION, NOTHING, RIGHT_EFFUSION, as_dicom, make_radiograph
 
 REPOSITORY = Path(__file__).parents[3]
-BUNDLE = REPOSITORY / "models" / "cxr_findings"
 EFFUSION, LARGE_HEART = 0, 1
-#: Seeds on which nothing was trained or chosen (docs/README.md of the bundle): the first of each kind from 95000 on.
-RIGHT_EFFUSION, NOTHING, HEART, LEFT_EFFUSION = 95000, 95001, 95003, 95004
-#: A pixel of the phantom becomes so many of the detector.
-FINER = 4
 
 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[dict[str, Any]]:
     """The bundle's own modules."""
     with OwnModules(BUNDLE).importable():
-        yield {name: import_module(f"scripts.{name}") for name in ("radiograph", "picture", "saliency")}
+        yield {name: import_module(f"scripts.{name}") for name in ("picture", "saliency")}
 
 
 @pytest.fixture(scope="module")
-def made(scripts: dict[str, Any]) -> dict[int, Any]:
-    """Radiographs by seed (``scripts.radiograph.Radiograph``)."""
-    return {seed: scripts["radiograph"].make_radiograph(seed) for seed in (RIGHT_EFFUSION, NOTHING, HEART, LEFT_EFFUSION)}
+def made() -> dict[int, Any]:
+    """Radiographs by seed."""
+    return {seed: make_radiograph(seed) for seed in (RIGHT_EFFUSION, NOTHING, HEART, LEFT_EFFUSION)}
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +45,6 @@ def entry() -> Entry:
 @pytest.fixture(scope="module")
 def runner(entry: Entry) -> Runner:
     return Runner(entry, "cpu")
-
-
-def as_dicom(image: NDArray[np.float32], *, negative: bool = False) -> Dataset:
-    """One image of Digital X-Ray Image Storage - For Presentation."""
-    stored = np.rint(np.kron(image, np.ones((FINER, FINER))) * 4095).astype("<u2")
-    dataset = tiny_ct()[0]
-    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "RescaleType", "PixelSpacing"):
-        del dataset[keyword]
-    del dataset.WindowCenter, dataset.WindowWidth
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "DX", "CHEST", "PA"
-    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.ImagerPixelSpacing = "1", "0", ["0.5", "0.5"]
-    dataset.PhotometricInterpretation = "MONOCHROME1" if negative else "MONOCHROME2"
-    dataset.PresentationLUTShape = "INVERSE" if negative else "IDENTITY"
-    dataset.Rows, dataset.Columns = stored.shape
-    dataset.PixelData = (4095 - stored if negative else stored).astype("<u2").tobytes()
-    return dataset
 
 
 def scores_of(runner: Runner, dataset: Dataset, folder: Path) -> dict[int, float]:
