@@ -23,6 +23,7 @@ from node.core.remote import RemoteAE
 from node.core.uids import is_valid_uid
 from node.dimse.associate import Caller, associate
 from node.dimse.commitment import PUSH_MODEL, PUSH_MODEL_INSTANCE, SYNTAXES
+from node.dimse.pause import steady
 from node.dimse.visit import FindVisit, Handler
 
 log = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ def ask_for_commitment(
             answered.set()
 
     handlers = [(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_PDU_SENT, on_sent)]
-    association = associate(caller, remote, [build_context(PUSH_MODEL, SYNTAXES)], tls, handlers=handlers)
+    association = steady(associate(caller, remote, [build_context(PUSH_MODEL, SYNTAXES)], tls, handlers=handlers))
     try:
         answer, _ = association.send_n_action(
             _information(transaction_uid, references), _REQUEST_STORAGE_COMMITMENT, PUSH_MODEL, PUSH_MODEL_INSTANCE

@@ -12,6 +12,7 @@ from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu import P_DATA_TF
 
+from node.dimse.pause import steady
 from tests.peers import HOST
 
 PUSH_MODEL, PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
@@ -67,6 +68,7 @@ class Requester:
         contexts = [build_context(name) for name in (PUSH_MODEL, VERIFICATION, CT, MR)]
         association = ae.associate(HOST, self._node_port, contexts, "RADNODE", max_pdu=max_pdu, evt_handlers=self._handlers("same"))
         assert association.is_established
+        steady(association)
         try:
             yield association
         except BaseException:
