@@ -101,8 +101,12 @@ class CaseScores:
             found, truth = (np.asarray(sample[key][0]).astype(np.uint8) for key in ("pred", "label"))
             name = _name_of(sample)
             self._cases.append({"case": name, "fold": self._fold, **compare(found, truth, voxel_ml, self._least_ml)})
-            self._pairs.append({"case": name, "reference": str(sample["label"].meta["filename_or_obj"]), "output": f"{name}_found.nii"})
-            nibabel.save(nibabel.Nifti1Image(found, np.asarray(sample["label"].affine)), self._folder / f"{name}_found.nii")
+            pair = {"reference": f"{name}_truth.nii", "output": f"{name}_found.nii"}
+            self._pairs.append({"case": name, **pair})
+            # The third label of the truth, all else inside of the skull, is there to be trained with.
+            maps = {"reference": np.where(np.isin(truth, NAMES["whole"]), truth, 0).astype(np.uint8), "output": found}
+            for what, file in pair.items():
+                nibabel.save(nibabel.Nifti1Image(maps[what], np.asarray(sample["label"].affine)), self._folder / file)
 
     def _write(self, _engine: Engine) -> None:
         cases = _merged(self._folder / "scores.json", self._cases)

@@ -17,7 +17,11 @@ def read_cases(folder: str) -> list[Case]:
     """Read the data list that ``python -m scripts.cases`` wrote, with whole paths."""
     root = Path(folder)
     entries = json.loads((root / "datalist.json").read_text())
-    return [{**entry, "image": [str(root / name) for name in entry["image"]], "label": str(root / entry["label"])} for entry in entries]
+    # No more than that: lists of lesions, each of another length, form no batch.
+    return [
+        {"image": [str(root / name) for name in entry["image"]], "label": str(root / entry["label"]), "seed": entry["seed"]}
+        for entry in entries
+    ]
 
 
 def split(cases: list[Case], folds: int, fold: int) -> tuple[list[Case], list[Case]]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from monai.bundle import run
+from torch.utils.data import default_collate
 
 from pipelines.isolation import OwnModules
 
@@ -48,3 +49,11 @@ def test_the_nodule_detector_can_be_trained(tmp_path: Path, monkeypatch: pytest.
     trained = torch.load(weights, weights_only=True)
     assert {name: value.shape for name, value in trained.items()} == {name: value.shape for name, value in shipped.items()}
     assert json.loads((bundle / "configs" / "train.json").read_text())["iterations"] > 1000, "what is shipped was trained for longer"
+
+
+def test_heads_with_more_and_fewer_lesions_form_a_batch(tmp_path: Path) -> None:
+    entries = [{"image": [f"{seed}_t1.nii"], "label": f"{seed}.nii", "seed": seed, "kinds": ["ring"] * seed} for seed in range(3)]
+    (tmp_path / "datalist.json").write_text(json.dumps(entries))
+    with OwnModules(MODELS / "mr_brain_lesion").importable():
+        batch = default_collate(import_module("scripts.training").read_cases(str(tmp_path)))
+    assert batch["label"] == [str(tmp_path / f"{seed}.nii") for seed in range(3)]
