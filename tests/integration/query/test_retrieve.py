@@ -419,14 +419,15 @@ def test_a_requester_that_stops_reading_is_dropped(archive_of, tmp_path):
 
 
 def test_a_move_that_takes_longer_than_the_idle_time_leaves_its_association_open(archive_of, tmp_path):
-    with Slow(0.15) as peer:
+    with Slow(0.35) as peer:
         peers = [{"name": "slow", "ae_title": "SLOW", "host": HOST, "port": peer.port}]
-        with archive_of("idle", peers=peers, idle_s=1.0) as archive:
+        with archive_of("idle", peers=peers, idle_s=3.0) as archive:
             archive.hold(*(make_instance(tmp_path, StudyInstanceUID="1.2.1") for _ in range(10)))
+            archive.hold(make_instance(tmp_path, StudyInstanceUID="1.2.2"))
             association = archive.connect((MOVE, EXPLICIT))
-            question = Dataset()
-            question.QueryRetrieveLevel, question.StudyInstanceUID = "STUDY", "1.2.1"
-            for _ in range(2):
-                assert [status.Status for status, _ in association.send_c_move(question, "SLOW", MOVE)] == [0xFF00] * 9 + [0]
+            for study, answers in (("1.2.1", [0xFF00] * 9 + [0]), ("1.2.2", [0])):
+                question = Dataset()
+                question.QueryRetrieveLevel, question.StudyInstanceUID = "STUDY", study
+                assert [status.Status for status, _ in association.send_c_move(question, "SLOW", MOVE)] == answers
             association.release()
             assert archive.wait_for("association.released", 2)
