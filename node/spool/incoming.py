@@ -9,9 +9,12 @@ from pathlib import Path
 
 from node.core.errors import NotEnoughDisk
 from node.spool.draft import Draft, fsync_folder
+from node.spool.writeout import begin_writeout
 
 #: How much of the beginning is kept at hand for whoever reads the header.
 HEAD = 1 << 16
+#: So much is given to the disk at once and early; for less, an operation of its own costs more than it gains.
+_WORTH_WHILE = 1 << 17
 
 
 class Incoming:
@@ -41,7 +44,7 @@ class Incoming:
         self._path = path
         self._digest = hashlib.sha256()
         self.head = bytearray()
-        self.size = 0
+        self.size = self._unbegun = 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
@@ -50,8 +53,12 @@ class Incoming:
         self._seal_ends_at = len(preface)
 
     def write(self, fragment: memoryview) -> None:
-        """Append ``fragment``."""
+        """Append ``fragment``; the disk takes it while the digest is computed."""
         self._put(fragment)
+        self._unbegun += len(fragment)
+        if self._unbegun >= _WORTH_WHILE:
+            begin_writeout(self._file)
+            self._unbegun = 0
         self._digest.update(fragment)
         self.size += len(fragment)
         if len(self.head) < HEAD:
