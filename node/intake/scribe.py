@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _MOST_IN_ONE = 500
 _MOST_WAITING = 20_000
 #: A batch may gather for this long: long enough to share a commit, short against everything that waits for the rows.
 _GATHER_S = 0.05
+#: While so many more come in that time, it gathers on, for so long at most: the rows of a stream wait for its end in any case.
+_MANY, _GATHER_AT_MOST_S = 16, 0.25
 #: A disk that gives no names is asked again after this.
 _DISK_AGAIN_S = 1.0
 
@@ -96,7 +99,7 @@ class Scribe(threading.Thread):
     def run(self) -> None:
         """Write batch after batch."""
         while (first := self._facts.get()) is not None:
-            self._pause.wait(_GATHER_S)
+            self._gather()
             batch = [first]
             while len(batch) < _MOST_IN_ONE and not self._facts.empty():
                 fact = self._facts.get()
@@ -105,6 +108,15 @@ class Scribe(threading.Thread):
                     return
                 batch.append(fact)
             self._write(batch)
+
+    def _gather(self) -> None:
+        """Wait for what shares the commit."""
+        until, waiting = time.monotonic() + _GATHER_AT_MOST_S, 0
+        while time.monotonic() < until and waiting < _MOST_IN_ONE:
+            self._pause.wait(_GATHER_S)
+            before, waiting = waiting, self._facts.qsize()
+            if waiting - before < _MANY:
+                return
 
     def _write(self, batch: Sequence[Fact]) -> None:
         drafts = [fact.draft for fact in batch if fact.draft is not None]
