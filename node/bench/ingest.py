@@ -22,7 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from node import __version__
-from node.bench.limits import even_out, fsyncs_per_second, loopback_bytes_per_second
+from node.bench.limits import even_out, fsyncs_per_second, loopback_bytes_per_second, make_empty
 from node.bench.load import send_load
 from node.bench.receivers import running
 from node.bench.series import write_series
@@ -62,26 +62,28 @@ class Measured:
 def run(plan: Plan, console: Console) -> list[Measured]:
     """Run the plan with a progress bar, and print the table."""
     found: list[Measured] = []
+    missing: set[str] = set()
     files = {kind: write_series(kind, plan.folder / kind) for kind in plan.kinds}
     console.print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, RadNode {__version__}"
     )
-    fsyncs = ", ".join(f"{fsyncs_per_second(plan.folder, count):.0f} with {count}" for count in plan.associations)
-    console.print(f"limits: fsynced CT files/s by so many writers: {fsyncs}; loopback {loopback_bytes_per_second() / 1e6:.0f} MB/s")
-    missing: set[str] = set()
-    with Progress(console=console) as progress:
-        for kind, number in progress.track([(kind, number) for kind in plan.kinds for number in range(plan.rounds)], description="rounds"):
-            # What is received stays until the round is over: ext4 looks for a long time at inodes that were freed a moment ago.
-            with TemporaryDirectory(prefix="received-", dir=plan.folder) as folder:
-                runs = [(count, name) for count in plan.associations for name in _turned(plan.receivers, number)]
-                for place, (count, name) in progress.track(list(enumerate(runs)), description=f"{kind}, round {number + 1}"):
-                    if name in missing:
-                        continue
-                    try:
-                        found.append(_measure(kind, count, name, files[kind], Path(folder) / str(place)))
-                    except PeerUnavailable as error:
-                        missing.add(name)
-                        progress.console.print(f"{name} is left out: {error.sentence}")
+    # Nothing is deleted before the end, only emptied (``make_empty``).
+    with TemporaryDirectory(prefix="received-", dir=plan.folder) as folder, Progress(console=console) as progress:
+        fsyncs = ", ".join(f"{fsyncs_per_second(Path(folder), count):.0f} with {count}" for count in plan.associations)
+        console.print(f"limits: fsynced CT files/s by so many writers: {fsyncs}; loopback {loopback_bytes_per_second() / 1e6:.0f} MB/s")
+        rounds = [(kind, number) for kind in plan.kinds for number in range(plan.rounds)]
+        for kind, number in progress.track(rounds, description="rounds"):
+            runs = [(count, name) for count in plan.associations for name in _turned(plan.receivers, number)]
+            for count, name in progress.track(runs, description=f"{kind}, round {number + 1}"):
+                if name in missing:
+                    continue
+                place = Path(folder) / f"{kind}-{number}-{count}-{name}"
+                try:
+                    found.append(_measure(kind, count, name, files[kind], place))
+                except PeerUnavailable as error:
+                    missing.add(name)
+                    progress.console.print(f"{name} is left out: {error.sentence}")
+                make_empty(place)
     for kind in plan.kinds:
         console.print(_table(kind, [one for one in found if one.kind == kind], plan))
     return found
