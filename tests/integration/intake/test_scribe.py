@@ -57,6 +57,21 @@ def held(ledger):
         return {row["sop_instance_uid"] for row in views.all_rows(tx, "instance")}
 
 
+def test_a_stream_that_does_not_pause_is_written_before_it_fills_a_batch(ledger, scribe):
+    over, poured = threading.Event(), []
+
+    def pour():
+        while not over.wait(0.01):
+            poured.extend(scribe.hand_over(note("later")) for _ in range(5))
+
+    first, stream = scribe.hand_over(note("first")), threading.Thread(target=pour)
+    first.add_done_callback(lambda _: over.set())
+    stream.start()
+    stream.join(60)
+    assert first.done()
+    assert 0 < len(poured) < 400  # a batch is full with 500
+
+
 def test_facts_are_written_in_the_order_in_which_they_came(ledger, scribe):
     for number in range(1200):
         scribe.hand_over(note(number))
