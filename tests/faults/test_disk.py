@@ -9,6 +9,7 @@ import pytest
 
 from node.core.errors import StorageError
 from node.ledger.engine import Ledger
+from node.spool.slots import SUFFIX
 from tests import invariants
 from tests.faults.ballast import Ballast
 from tests.faults.disks import MB, Disk, small_disk
@@ -104,7 +105,7 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path, study: list[Path], store_
         acknowledged = send(node, study[: len(study) // 2])
         with Wire(node.port) as wire, Wire(node.port) as other:
             ballast.send(wire)
-            begun, rest = begin(other, ballast)
+            begun, rest = begin(other, ballast, roles)
             with disk.read_only():
                 for _ in range(5):
                     ballast.send(wire)
@@ -122,13 +123,18 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path, study: list[Path], store_
         assert roles_of(serve) == roles, "nobody died of it"
 
 
-def begin(wire: Wire, ballast: Ballast) -> tuple[str, bytes]:
-    """Send the first half of an instance; its UID, and the second half."""
+def begin(wire: Wire, ballast: Ballast, roles: set[int]) -> tuple[str, bytes]:
+    """Send the first half of an instance, and wait until a listener has opened its file; its UID, and the second half."""
     uid = ballast.make()
     whole = message(ballast.contents[uid], uid)
     half = len(whole) // 2
     wire.send(whole[:half])
+    wait_until(lambda: any(path.endswith(SUFFIX) for path in opened(roles)), seconds=20, sentence="no file was opened", pause=0.01)
     return uid, whole[half:]
+
+
+def opened(roles: set[int]) -> list[str]:
+    return [found.path for pid in roles for found in psutil.Process(pid).open_files()]
 
 
 def test_a_ledger_that_was_opened_while_its_disk_was_read_only_can_be_written_later(disk: Disk) -> None:
